@@ -1,0 +1,1 @@
+//! Examples of the outbox library; see `README.md` in this folder.

@@ -1,0 +1,195 @@
+//! [`OutboxAdmin`]: what a person on call sees and does.
+
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::{FailureNote, Message, MessageId, StoreError, Tally};
+
+/// Looking into an outbox, and the acts of a person. Every act carries who and why, is recorded, and cannot race
+/// with the dispatcher: a message in flight is refused, and a dispatcher that holds it in memory drops it.
+#[async_trait]
+pub trait OutboxAdmin: Send + Sync {
+    /// Per topic, how many messages are in each state and how old the oldest is; topics in alphabetical order.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn counts(&self) -> Result<Vec<TopicCounts>, StoreError>;
+
+    /// One page of messages, without payloads, in the order of their places.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn list(&self, request: &PageRequest) -> Result<Page, StoreError>;
+
+    /// Everything known of one message, or `None` when the outbox does not have it (any more).
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn show(&self, id: MessageId) -> Result<Option<MessageDetail>, StoreError>;
+
+    /// Sends messages out again that are dead or parked (attempts and crashes start anew), or that wait for a retry
+    /// (they go now). Of a key that was skipped over they join at the end; a parked one stays the head.
+    /// Messages in other states are left alone. Answers how many were redriven.
+    ///
+    /// # Errors
+    /// [`StoreErrorKind::InFlight`](crate::StoreErrorKind) when a message named by id is in flight: nothing was done.
+    async fn redrive(&self, what: &Selection, act: &Act) -> Result<u64, StoreError>;
+
+    /// Ends messages without delivering them: any state but delivered. Answers how many were discarded.
+    ///
+    /// # Errors
+    /// [`StoreErrorKind::InFlight`](crate::StoreErrorKind) when a message named by id is in flight: nothing was done.
+    /// With [`Selection::All`], messages in flight are left alone.
+    async fn discard(&self, what: &Selection, act: &Act) -> Result<u64, StoreError>;
+
+    /// Deletes at most `limit` rows of history older than `older_than`, oldest first; answers how many.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    async fn purge_history(&self, older_than: Duration, limit: u32) -> Result<u64, StoreError>;
+}
+
+/// Where a message is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum MessageState {
+    /// Committed; not tried yet, or in flight for the first time.
+    Waiting,
+    /// It failed, or was left in doubt, and waits for its next attempt.
+    Retrying,
+    /// It waits behind an earlier message of its key, or for a route.
+    Behind,
+    /// Its not-before time has not come.
+    Scheduled,
+    /// A dead letter; its key went on.
+    Dead,
+    /// A dead letter that holds its key until a person decides.
+    Parked,
+    /// Delivered; known while the history keeps it.
+    Delivered,
+    /// Ended by a person; known while the history keeps it.
+    Discarded,
+}
+
+/// How many messages of a topic there are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicCounts {
+    /// The topic.
+    pub topic: String,
+    /// Count per state; states without a message are left out.
+    pub states: Vec<(MessageState, u64)>,
+    /// The age of the oldest message that is neither delivered, discarded, dead, nor scheduled.
+    pub oldest: Option<Duration>,
+}
+
+impl TopicCounts {
+    /// How many messages are in `state`.
+    #[must_use]
+    pub fn of(&self, state: MessageState) -> u64 {
+        self.states.iter().filter(|(s, _)| *s == state).map(|(_, count)| count).sum()
+    }
+}
+
+/// What [`OutboxAdmin::list`] is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PageRequest {
+    /// Only this topic.
+    pub topic: Option<String>,
+    /// Only this state.
+    pub state: Option<MessageState>,
+    /// After this cursor, taken from [`Page::next`].
+    pub after: Option<i64>,
+    /// At most this many, 1 to 1,000.
+    pub limit: u32,
+}
+
+impl Default for PageRequest {
+    fn default() -> Self {
+        Self { topic: None, state: None, after: None, limit: 100 }
+    }
+}
+
+/// One page of messages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page {
+    /// The messages.
+    pub messages: Vec<MessageSummary>,
+    /// The cursor of the next page; `None` at the end.
+    pub next: Option<i64>,
+}
+
+/// A message in a list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MessageSummary {
+    /// The id.
+    pub id: MessageId,
+    /// The topic.
+    pub topic: String,
+    /// The type.
+    pub message_type: String,
+    /// The key.
+    pub key: Option<String>,
+    /// The state.
+    pub state: MessageState,
+    /// What happened to it so far.
+    pub tally: Tally,
+    /// When it was created.
+    pub created_at: SystemTime,
+    /// When it is due again, if it waits for a time.
+    pub due_in: Option<Duration>,
+    /// Its latest failure.
+    pub last_failure: Option<FailureNote>,
+}
+
+/// Everything known of a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MessageDetail {
+    /// What a list shows.
+    pub summary: MessageSummary,
+    /// The message itself; `None` once it left for the history, which keeps no payload.
+    pub message: Option<Message>,
+    /// The last ten failures, oldest first.
+    pub failures: Vec<FailureNote>,
+    /// The receipt of its delivery.
+    pub receipt: Option<String>,
+    /// What people did to it, oldest first.
+    pub acts: Vec<Act>,
+}
+
+/// Which messages an act is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Selection {
+    /// These.
+    Ids(Vec<MessageId>),
+    /// All in `state`, of one topic or of every topic.
+    All {
+        /// The topic, or `None` for every topic.
+        topic: Option<String>,
+        /// The state.
+        state: MessageState,
+    },
+}
+
+/// Who did something, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Act {
+    /// The person or the tool.
+    pub who: String,
+    /// The reason.
+    pub why: String,
+    /// What was done: filled in by the store (`redrive`, `discard`).
+    pub what: String,
+    /// When: filled in by the store.
+    pub at: SystemTime,
+}
+
+impl Act {
+    /// An act by `who` because of `why`.
+    #[must_use]
+    pub fn new(who: impl Into<String>, why: impl Into<String>) -> Self {
+        Self { who: who.into(), why: why.into(), what: String::new(), at: SystemTime::UNIX_EPOCH }
+    }
+}

@@ -1,0 +1,7 @@
+//! [`MemoryOutbox`]
+/// x
+#[derive(Debug)]
+pub struct MemoryOutbox;
+/// x
+#[derive(Debug)]
+pub struct MemoryTransaction;

@@ -1,0 +1,83 @@
+//! How a commit in this process reaches the dispatcher at once.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+
+/// A bell between the producers and the dispatcher of one process. Cheap to clone; all clones ring together.
+///
+/// It is only a hint: polling finds every message without it, later.
+#[derive(Debug, Clone)]
+pub struct WakeUp {
+    rings: Arc<watch::Sender<Rings>>,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Rings {
+    committed: u64,
+    enqueued: u64,
+}
+
+impl Default for WakeUp {
+    fn default() -> Self {
+        Self { rings: Arc::new(watch::Sender::new(Rings::default())) }
+    }
+}
+
+impl WakeUp {
+    /// A bell that nobody has rung yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Something was committed: look now.
+    pub fn committed(&self) {
+        self.rings.send_modify(|rings| rings.committed += 1);
+    }
+
+    /// Something was enqueued in a transaction that is still open: look often for a little while.
+    pub fn enqueued(&self) {
+        self.rings.send_modify(|rings| rings.enqueued += 1);
+    }
+
+    /// A listener that hears what rings from now on.
+    pub(crate) fn listen(&self) -> Listener {
+        Listener { heard: *self.rings.borrow(), rings: self.rings.subscribe() }
+    }
+}
+
+/// What a listener heard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ring {
+    Committed,
+    Enqueued,
+}
+
+#[derive(Debug)]
+pub(crate) struct Listener {
+    rings: watch::Receiver<Rings>,
+    heard: Rings,
+}
+
+impl Listener {
+    /// Waits for the next ring; rings in between are heard as one. Cancel-safe.
+    pub(crate) async fn next(&mut self) -> Ring {
+        loop {
+            let now = *self.rings.borrow_and_update();
+            let committed = now.committed != self.heard.committed;
+            let enqueued = now.enqueued != self.heard.enqueued;
+            self.heard = now;
+            if committed {
+                return Ring::Committed;
+            }
+            if enqueued {
+                return Ring::Enqueued;
+            }
+            if self.rings.changed().await.is_err() {
+                // No producer is left in this process; polling goes on.
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+}
