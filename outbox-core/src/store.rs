@@ -203,6 +203,8 @@ pub struct Claimed {
     pub place: Place,
     /// The message, or why its row cannot be decoded.
     pub message: Result<Message, CorruptMessage>,
+    /// It was never set aside; a row that was set aside and is due comes with `false`.
+    pub fresh: bool,
     /// What happened to it so far.
     pub tally: Tally,
     /// How long it could have been delivered: since it was created, or since its not-before time.
