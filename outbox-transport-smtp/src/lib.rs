@@ -1,1 +1,5 @@
-//! outbox-transport-smtp
+//! Outbox transport for mail and calendar invitations over SMTP.
+
+mod envelope;
+
+pub use envelope::{StoredMail, UnreadableMail};
