@@ -48,7 +48,7 @@ pub use enqueue::{Enqueue, EnqueueExt, Enqueued, EnqueuedIn};
 pub use error::{DeliveryError, StoreError, StoreErrorKind};
 pub use headers::Headers;
 pub use inbox::Inbox;
-pub use memory::{MemoryOutbox, MemoryTransaction};
+pub use memory::{MemoryOutbox, MemoryOutboxBuilder, MemoryTransaction};
 pub use message::{InvalidMessage, Limits, Message, MessageBuilder, MessageId, NewMessage};
 pub use per_message::PerMessage;
 pub use report::DeliveryReport;
