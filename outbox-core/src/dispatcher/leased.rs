@@ -1,21 +1,31 @@
 //! [`LeasedDispatcher`]: owns slots by lease and delivers what waits in them.
 
+use std::future::pending;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
+use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
+use super::engine::{Engine, Until};
 use super::route::{Pattern, Route};
 use super::settings::{BuildError, Settings};
 use super::{DispatchError, DispatchSummary, Dispatcher};
 use crate::OutboxStore;
 
 /// Delivers what waits in the slots it owns by lease; several may run side by side on one outbox.
-#[derive(Debug)]
 pub struct LeasedDispatcher {
-    #[allow(dead_code)]
+    parts: Arc<Parts>,
     running: AtomicBool,
+}
+
+/// What a dispatcher is made of.
+pub(super) struct Parts {
+    pub(super) store: Arc<dyn OutboxStore>,
+    pub(super) name: String,
+    pub(super) settings: Settings,
+    pub(super) routes: Arc<Vec<Route>>,
 }
 
 /// Builds a [`LeasedDispatcher`].
@@ -73,8 +83,9 @@ impl LeasedDispatcherBuilder {
                 return Err(BuildError::TwoRoutes { topic });
             }
         }
-        let _ = (self.store, self.name);
-        Ok(LeasedDispatcher { running: AtomicBool::new(false) })
+        let Self { store, name, settings, routes } = self;
+        let parts = Arc::new(Parts { store, name, settings, routes: Arc::new(routes) });
+        Ok(LeasedDispatcher { parts, running: AtomicBool::new(false) })
     }
 }
 
@@ -84,12 +95,39 @@ impl std::fmt::Debug for LeasedDispatcherBuilder {
     }
 }
 
+impl std::fmt::Debug for LeasedDispatcher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LeasedDispatcher").field("name", &self.parts.name).finish_non_exhaustive()
+    }
+}
+
 #[async_trait]
 impl Dispatcher for LeasedDispatcher {
-    async fn run(&self, _shutdown: BoxFuture<'static, ()>) -> Result<DispatchSummary, DispatchError> {
-        Err(DispatchError::AlreadyRunning)
+    async fn run(&self, shutdown: BoxFuture<'static, ()>) -> Result<DispatchSummary, DispatchError> {
+        let _running = self.start()?;
+        Engine::new(Arc::clone(&self.parts), Until::Shutdown).run(shutdown).await
     }
+
     async fn drain(&self) -> Result<DispatchSummary, DispatchError> {
-        Err(DispatchError::AlreadyRunning)
+        let _running = self.start()?;
+        Engine::new(Arc::clone(&self.parts), Until::Drained).run(pending().boxed()).await
+    }
+}
+
+impl LeasedDispatcher {
+    fn start(&self) -> Result<Running<'_>, DispatchError> {
+        match self.running.swap(true, Ordering::AcqRel) {
+            true => Err(DispatchError::AlreadyRunning),
+            false => Ok(Running(&self.running)),
+        }
+    }
+}
+
+/// Lets the dispatcher be run again, also when `run` was dropped half-way.
+struct Running<'a>(&'a AtomicBool);
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
     }
 }

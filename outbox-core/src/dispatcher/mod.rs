@@ -1,16 +1,26 @@
 //! [`Dispatcher`]: what delivers, and [`LeasedDispatcher`], the one that does.
 
+mod call;
+mod engine;
+mod lease_keeper;
 mod leased;
+mod ledger;
+mod poll;
 mod route;
+mod route_state;
 mod settings;
 
+use std::error::Error;
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use thiserror::Error;
+
+use crate::{StoreError, StoreErrorKind};
 
 pub use leased::{LeasedDispatcher, LeasedDispatcherBuilder};
 pub use route::{OnAmbiguous, Route};
@@ -84,8 +94,24 @@ pub enum DispatchError {
     },
     /// The store could not be reached.
     #[error("the store cannot be used: {0}")]
-    Store(#[source] crate::StoreError),
+    Store(#[source] Arc<StoreError>),
     /// Another session owns every slot of the outbox.
     #[error("another dispatcher owns this outbox; stop it, or wait until its lease has run out")]
     NotOwner,
+}
+
+fn late(what: &str, deadline: Duration) -> StoreError {
+    StoreError::new(StoreErrorKind::Unavailable, format!("{what} did not finish within {deadline:?}"))
+}
+
+/// An error and its sources, for a log line.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
 }

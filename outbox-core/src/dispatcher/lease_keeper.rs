@@ -1,0 +1,126 @@
+//! Keeps the session alive and says how long it surely holds.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, sleep_until, timeout};
+use tracing::{info, warn};
+
+use crate::{DispatcherId, Epoch, OutboxStore, Slot};
+
+/// What the dispatcher knows of its session.
+#[derive(Debug, Clone)]
+pub(super) struct Lease {
+    pub(super) epoch: Option<Epoch>,
+    pub(super) slots: Vec<Slot>,
+    /// Until then nobody else can have taken the slots, by this process's monotonic clock: taken before the renewal
+    /// was asked for, plus the lease, minus a margin. A process that was asleep sees it in the past.
+    pub(super) until: Instant,
+    /// The last renewal failed.
+    pub(super) error: Option<Arc<crate::StoreError>>,
+}
+
+impl Lease {
+    pub(super) fn none() -> Self {
+        Self { epoch: None, slots: Vec::new(), until: Instant::now(), error: None }
+    }
+
+    /// Whether sends of session `epoch` may go on.
+    pub(super) fn holds(&self, epoch: Epoch) -> bool {
+        self.epoch == Some(epoch) && Instant::now() < self.until
+    }
+}
+
+/// Resolves once `epoch` no longer surely holds: the guard of every send.
+pub(super) async fn lapsed(lease: &mut watch::Receiver<Lease>, epoch: Epoch) {
+    loop {
+        let current = lease.borrow_and_update().clone();
+        if !current.holds(epoch) {
+            return;
+        }
+        tokio::select! {
+            () = sleep_until(current.until) => {}
+            changed = lease.changed() => if changed.is_err() { return },
+        }
+    }
+}
+
+/// Signs of life of the dispatcher's loop: a session whose loop hangs must not be renewed for ever.
+#[derive(Debug)]
+pub(super) struct Pulse {
+    last: std::sync::Mutex<Instant>,
+    /// Asks for a renewal now.
+    pub(super) renew_now: Notify,
+}
+
+impl Pulse {
+    pub(super) fn new() -> Self {
+        Self { last: std::sync::Mutex::new(Instant::now()), renew_now: Notify::new() }
+    }
+
+    pub(super) fn beat(&self) {
+        *self.last.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Instant::now();
+    }
+
+    fn age(&self) -> Duration {
+        self.last.lock().unwrap_or_else(std::sync::PoisonError::into_inner).elapsed()
+    }
+}
+
+/// Renews until it is dropped: every third of the lease, sooner after an error, when it owns nothing, or when asked.
+pub(super) async fn keep(
+    store: Arc<dyn OutboxStore>,
+    me: DispatcherId,
+    lease_for: Duration,
+    deadline: Duration,
+    pulse: Arc<Pulse>,
+    lease: watch::Sender<Lease>,
+) {
+    let margin = (lease_for / 10).min(Duration::from_secs(1));
+    let usual = lease_for / 3;
+    let soon = (lease_for / 10).min(Duration::from_secs(1));
+    loop {
+        let mut wait = usual;
+        if pulse.age() > lease_for.max(Duration::from_secs(2)) {
+            warn!(dispatcher = %me.name, "the dispatcher's loop does not answer: its lease is not renewed");
+            wait = soon;
+        } else {
+            let asked = Instant::now();
+            let epoch = lease.borrow().epoch;
+            let answer = match timeout(deadline, store.renew(&me, epoch, lease_for)).await {
+                Ok(answer) => answer,
+                Err(_) => Err(super::late("renew", deadline)),
+            };
+            match answer {
+                Ok(owned) => {
+                    if owned.slots.is_empty() {
+                        // Standing by: a free slot should not wait for long.
+                        wait = soon.max(Duration::from_millis(50));
+                    }
+                    let before = lease.borrow().clone();
+                    if before.epoch != Some(owned.epoch) || before.slots != owned.slots {
+                        info!(dispatcher = %me.name, epoch = %owned.epoch, slots = owned.slots.len(), "session");
+                    }
+                    let until = (asked + lease_for).checked_sub(margin).unwrap_or(asked);
+                    lease.send_replace(Lease {
+                        epoch: Some(owned.epoch),
+                        slots: owned.slots,
+                        until,
+                        error: None,
+                    });
+                }
+                Err(error) => {
+                    warn!(dispatcher = %me.name, error = %super::chain(&error), "the lease could not be renewed");
+                    wait = soon;
+                    let error = Some(Arc::new(error));
+                    lease.send_modify(|lease| lease.error = error);
+                }
+            }
+        }
+        tokio::select! {
+            () = tokio::time::sleep(wait) => {}
+            () = pulse.renew_now.notified() => {}
+        }
+    }
+}

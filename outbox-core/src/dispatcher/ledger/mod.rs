@@ -1,0 +1,327 @@
+//! What the dispatcher holds in memory, and the rules of order: no I/O, no clock but for pauses.
+//!
+//! A message that was claimed is in one of three stages: in *line* (of its key, or ready by itself), *in flight*
+//! (begun, its outcome unknown), or *judged* (its verdict waits to be written). Its place stays held until the
+//! verdict is written, so that no claim brings it twice.
+
+mod intake;
+mod judge;
+mod plan;
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::time::Duration;
+
+use slab::Slab;
+use tokio::time::Instant;
+
+use super::DispatchSummary;
+use super::route::Route;
+use super::route_state::{RouteState, Runnable};
+use crate::{BatchNo, DeliveryReport, Message, Place, Tally, Verdict};
+
+pub(super) use plan::Plan;
+
+/// A message in memory.
+#[derive(Debug)]
+struct Held {
+    place: Place,
+    message: Arc<Message>,
+    route: usize,
+    key: Option<u64>,
+    claimed: Tally,
+    tally: Tally,
+    age: Duration,
+    claimed_at: Instant,
+    size: usize,
+    batch: Option<BatchNo>,
+}
+
+impl Held {
+    /// A message that may kill its process is sent with nothing else in flight.
+    fn goes_alone(&self) -> bool {
+        self.tally.crashes >= Tally::ALONE_FROM
+    }
+
+    fn age(&self) -> Duration {
+        self.age + self.claimed_at.elapsed()
+    }
+}
+
+/// The messages of one key, in the order of their places.
+#[derive(Debug, Default)]
+struct Line {
+    waiting: VecDeque<usize>,
+    /// In flight, or about to be.
+    busy: usize,
+    /// A `Runnable::Key` for it is in its route's queue.
+    queued: bool,
+    /// An earlier or later message of the key was set aside while these were in flight: what comes back unsent
+    /// is set aside too, or it would overtake, or be overtaken after a restart.
+    broken: bool,
+}
+
+/// Why messages of a key that a claim brings must be set aside, although the claim does not say so yet:
+/// the settlement that sets an earlier one aside was not written when the claim read.
+#[derive(Debug, Clone, Copy, Default)]
+struct Block {
+    /// Verdicts not written yet.
+    pending: u32,
+    /// Claims up to this one may have read before the write.
+    stale_until: u64,
+}
+
+/// A call of a transport that is under way.
+#[derive(Debug)]
+pub(super) struct Call {
+    pub(super) route: usize,
+    tickets: Vec<Option<usize>>,
+    pub(super) report: DeliveryReport,
+    started: Instant,
+    alone: bool,
+    progress: bool,
+}
+
+/// A verdict that waits to be written, and the key it blocks.
+#[derive(Debug)]
+pub(super) struct Judged {
+    verdict: (Place, Verdict),
+    blocks: Option<(u64, Scope)>,
+}
+
+/// Which messages of a key a block stops at intake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Scope {
+    /// Fresh ones: those set aside earlier are ahead of the one that was just set aside.
+    Fresh,
+    /// All: the head failed.
+    All,
+}
+
+pub(super) struct Ledger {
+    routes: Arc<Vec<Route>>,
+    states: Vec<RouteState>,
+    quota: usize,
+    quota_bytes: usize,
+    hasher: RandomState,
+
+    held: Slab<Held>,
+    /// The places of everything held, judged ones included; shared with the running claim.
+    places: Arc<HashSet<Place>>,
+    lines: HashMap<u64, Line>,
+    blocks: HashMap<u64, (Block, Block)>,
+    alone: VecDeque<usize>,
+
+    calls: HashMap<u64, Call>,
+    next_call: u64,
+    open: HashMap<BatchNo, usize>,
+    next_batch: i64,
+    in_flight: usize,
+    turn: usize,
+
+    judged: Vec<Judged>,
+    ended: Vec<BatchNo>,
+    pub(super) summary: DispatchSummary,
+}
+
+impl Ledger {
+    pub(super) fn new(routes: Arc<Vec<Route>>, max_held: usize, max_held_bytes: usize, batch: usize) -> Self {
+        let states = routes.iter().map(|_| RouteState::new()).collect();
+        // With room for two batches a route never sends back what it was just given.
+        let quota = (max_held / routes.len().max(1)).max(2 * batch);
+        let quota_bytes = (max_held_bytes / routes.len().max(1)).max(1);
+        Self {
+            routes,
+            states,
+            quota,
+            quota_bytes,
+            hasher: RandomState::new(),
+            held: Slab::new(),
+            places: Arc::default(),
+            lines: HashMap::new(),
+            blocks: HashMap::new(),
+            alone: VecDeque::new(),
+            calls: HashMap::new(),
+            next_call: 0,
+            open: HashMap::new(),
+            next_batch: 0,
+            in_flight: 0,
+            turn: 0,
+            judged: Vec::new(),
+            ended: Vec::new(),
+            summary: DispatchSummary::default(),
+        }
+    }
+
+    /// Forgets everything: another session owns it now.
+    pub(super) fn reset(&mut self) {
+        let fresh = Self {
+            quota: self.quota,
+            quota_bytes: self.quota_bytes,
+            next_call: self.next_call,
+            summary: self.summary,
+            ..Self::new(Arc::clone(&self.routes), 1, 1, 0)
+        };
+        // Pauses are kept: a destination that is down stays down.
+        let states = std::mem::take(&mut self.states);
+        *self = fresh;
+        self.states = states.iter().map(RouteState::emptied).collect();
+    }
+
+    pub(super) fn places(&self) -> Arc<HashSet<Place>> {
+        Arc::clone(&self.places)
+    }
+
+    pub(super) fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
+    /// Nothing is under way and nothing waits to be written.
+    pub(super) fn is_settled(&self) -> bool {
+        self.in_flight == 0 && self.judged.is_empty() && self.ended.is_empty() && self.calls.is_empty()
+    }
+
+    /// Something is held that a route may send now or will send soon, other than on a route that is paused.
+    pub(super) fn has_runnable(&self, now: Instant) -> bool {
+        self.held.iter().any(|(_, held)| !self.states[held.route].is_paused(now))
+    }
+
+    /// Whether a claim makes sense: some route has room for a batch.
+    pub(super) fn has_room(&self) -> bool {
+        (0..self.states.len()).any(|route| self.room(route) > 0)
+    }
+
+    /// Which routes want messages that were set aside: room for a batch and no pause.
+    pub(super) fn wanting(&self, batch: usize, now: Instant) -> Vec<bool> {
+        let wants = |route: usize| self.room(route) >= batch && !self.states[route].is_paused(now);
+        (0..self.states.len()).map(wants).collect()
+    }
+
+    /// When the next pause ends.
+    pub(super) fn next_probe(&self, now: Instant) -> Option<Instant> {
+        self.states.iter().filter_map(RouteState::paused_until).filter(|until| *until > now).min()
+    }
+
+    /// Messages that `route` may still hold.
+    fn room(&self, route: usize) -> usize {
+        let state = &self.states[route];
+        if state.held_bytes >= self.quota_bytes { 0 } else { self.quota.saturating_sub(state.held) }
+    }
+
+    fn hash(&self, topic: &str, key: &str) -> u64 {
+        // A collision lets two keys share a line: slower, never out of order.
+        self.hasher.hash_one((topic, key))
+    }
+
+    fn judge_place(&mut self, place: Place, verdict: Verdict, blocks: Option<(u64, Scope)>) {
+        if let Some((key, scope)) = blocks {
+            let (fresh, all) = self.blocks.entry(key).or_default();
+            match scope {
+                Scope::Fresh => fresh.pending += 1,
+                Scope::All => all.pending += 1,
+            }
+        }
+        self.judged.push(Judged { verdict: (place, verdict), blocks });
+    }
+
+    /// Takes a message out of memory; its place stays held until the verdict is written.
+    fn drop_held(&mut self, ticket: usize) -> Held {
+        let held = self.held.remove(ticket);
+        let state = &mut self.states[held.route];
+        state.held -= 1;
+        state.held_bytes -= held.size;
+        held
+    }
+
+    /// What waits to be written: everything judged so far, in order, and the batches that ended.
+    pub(super) fn take_judged(&mut self) -> (Vec<Judged>, Vec<BatchNo>) {
+        (std::mem::take(&mut self.judged), std::mem::take(&mut self.ended))
+    }
+
+    pub(super) fn has_judged(&self) -> bool {
+        !self.judged.is_empty() || !self.ended.is_empty()
+    }
+
+    /// The verdicts were written while claim number `claims` was the last to start.
+    pub(super) fn written(&mut self, judged: &[Judged], claims: u64) {
+        let places = Arc::make_mut(&mut self.places);
+        for Judged { verdict: (place, _), blocks } in judged {
+            places.remove(place);
+            if let Some((key, scope)) = blocks
+                && let Some((fresh, all)) = self.blocks.get_mut(key)
+            {
+                let block = if *scope == Scope::Fresh { fresh } else { all };
+                block.pending -= 1;
+                block.stale_until = claims;
+            }
+        }
+    }
+
+    /// A person changed something: what is not in flight is forgotten and will be claimed anew.
+    pub(super) fn forget_unbegun(&mut self) {
+        for ticket in std::mem::take(&mut self.alone) {
+            self.free_key(self.held[ticket].key);
+        }
+        let unbegun: Vec<usize> =
+            self.held.iter().filter(|(_, h)| h.batch.is_none()).map(|(t, _)| t).collect();
+        for ticket in unbegun {
+            let held = self.drop_held(ticket);
+            Arc::make_mut(&mut self.places).remove(&held.place);
+        }
+        for state in &mut self.states {
+            state.ready.clear();
+        }
+        self.lines.retain(|_, line| {
+            line.waiting.clear();
+            line.queued = false;
+            line.busy > 0
+        });
+    }
+
+    /// One message of the key less is in flight.
+    fn free_key(&mut self, key: Option<u64>) {
+        if let Some(line) = key.and_then(|key| self.lines.get_mut(&key)) {
+            line.busy -= 1;
+            line.broken &= line.busy > 0;
+        }
+    }
+
+    /// A message of `key` is being set aside: so is what stands in line behind `place` (or all of it), earliest
+    /// first, and what is in flight if it comes back unsent.
+    fn break_line(&mut self, key: u64, behind: Option<Place>) {
+        let Some(line) = self.lines.get_mut(&key) else { return };
+        line.broken = line.busy > 0;
+        let keep =
+            behind.map_or(0, |place| line.waiting.partition_point(|&t| self.held[t].place.seq < place.seq));
+        // A `Runnable::Key` that stays in a queue finds the line empty and is dropped there.
+        for ticket in line.waiting.split_off(keep) {
+            let held = self.drop_held(ticket);
+            self.summary.set_aside += 1;
+            self.judge_place(held.place, Verdict::Wait { tally: held.tally }, Some((key, Scope::All)));
+        }
+    }
+
+    /// Puts the key into its route's queue if a message of it can go.
+    fn queue_key(&mut self, key: u64) {
+        let Some(line) = self.lines.get_mut(&key) else { return };
+        if line.busy > 0 || line.queued {
+            return;
+        }
+        match line.waiting.front() {
+            Some(&head) => {
+                line.queued = true;
+                self.states[self.held[head].route].ready.push_back(Runnable::Key(key));
+            }
+            None => {
+                self.lines.remove(&key);
+            }
+        }
+    }
+}
+
+impl Judged {
+    pub(super) const fn verdict(&self) -> &(Place, Verdict) {
+        &self.verdict
+    }
+}

@@ -1,0 +1,194 @@
+//! What goes out next: one batch of calls, whose places are journalled before any of them starts.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+use super::{Call, Ledger};
+use crate::dispatcher::route_state::Runnable;
+use crate::{Batch, BatchNo, Delivery, DeliveryReport};
+
+/// A batch that is about to be begun.
+#[derive(Debug)]
+pub(in crate::dispatcher) struct Plan {
+    pub(in crate::dispatcher) batch: Batch,
+    calls: Vec<(usize, Vec<usize>)>,
+}
+
+impl Ledger {
+    /// Chooses what goes out next, up to `limit` messages; `None` when nothing can.
+    pub(in crate::dispatcher) fn plan(&mut self, limit: usize, now: Instant) -> Option<Plan> {
+        if self.calls.values().any(|call| call.alone) {
+            return None;
+        }
+        if let Some(plan) = self.plan_alone(now) {
+            return plan;
+        }
+        let mut calls = Vec::new();
+        let mut left = limit;
+        let routes = self.states.len();
+        for offset in 0..routes {
+            let route = (self.turn + offset) % routes;
+            if left == 0 {
+                break;
+            }
+            let tickets = self.plan_call(route, left, now);
+            if !tickets.is_empty() {
+                left -= tickets.len();
+                calls.push((route, tickets));
+            }
+        }
+        // Another route comes first next time, or a busy one could take every batch.
+        self.turn = (self.turn + 1) % routes.max(1);
+        (!calls.is_empty()).then(|| self.batch(calls, false))
+    }
+
+    /// A message that must go alone waits until nothing is in flight; meanwhile nothing else begins.
+    fn plan_alone(&mut self, now: Instant) -> Option<Option<Plan>> {
+        let position =
+            self.alone.iter().position(|&ticket| !self.states[self.held[ticket].route].is_paused(now))?;
+        if self.in_flight > 0 {
+            return Some(None);
+        }
+        let ticket = self.alone.remove(position)?;
+        let route = self.held[ticket].route;
+        self.start(route, ticket);
+        Some(Some(self.batch(vec![(route, vec![ticket])], true)))
+    }
+
+    fn plan_call(&mut self, route: usize, left: usize, now: Instant) -> Vec<usize> {
+        let routes = Arc::clone(&self.routes);
+        let settings = &routes[route];
+        let state = &self.states[route];
+        let probing = state.is_probing();
+        if state.is_paused(now) || state.calls >= settings.parallel || (probing && state.calls > 0) {
+            return Vec::new();
+        }
+        let room = settings.max_in_flight.saturating_sub(state.in_flight);
+        let limit = if probing { 1 } else { settings.batch.min(room) }.min(left);
+        let keeps_order = settings.transport.keeps_order();
+        let max_bytes = settings.max_in_flight_bytes;
+        let mut tickets = Vec::new();
+        while tickets.len() < limit {
+            let Some(runnable) = self.states[route].ready.pop_front() else { break };
+            let fits = |ledger: &Self, ticket: usize| {
+                let state = &ledger.states[route];
+                state.in_flight == 0 || state.in_flight_bytes + ledger.held[ticket].size <= max_bytes
+            };
+            match runnable {
+                Runnable::Message(ticket) if self.held[ticket].goes_alone() => self.alone.push_back(ticket),
+                Runnable::Message(ticket) if fits(self, ticket) => {
+                    self.start(route, ticket);
+                    tickets.push(ticket);
+                }
+                Runnable::Message(_) => {
+                    self.states[route].ready.push_front(runnable);
+                    break;
+                }
+                Runnable::Key(key) => {
+                    let Some(line) = self.lines.get_mut(&key) else { continue };
+                    line.queued = false;
+                    let most = if keeps_order { limit - tickets.len() } else { 1 };
+                    let mut taken = 0;
+                    while taken < most {
+                        let Some(&ticket) = self.lines.get(&key).and_then(|line| line.waiting.front()) else {
+                            break;
+                        };
+                        let alone = self.held[ticket].goes_alone();
+                        // Another route's message is here only if the hashes of two keys collide.
+                        let foreign = self.held[ticket].route != route;
+                        if foreign || (alone && taken > 0) || (!alone && !fits(self, ticket)) {
+                            break;
+                        }
+                        if let Some(line) = self.lines.get_mut(&key) {
+                            line.waiting.pop_front();
+                            line.busy += 1;
+                        }
+                        taken += 1;
+                        if alone {
+                            self.alone.push_back(ticket);
+                            break;
+                        }
+                        self.start(route, ticket);
+                        tickets.push(ticket);
+                    }
+                    if taken == 0 {
+                        // It is the key's turn still, or its line is empty by now.
+                        let full = self.lines.get(&key).is_some_and(|line| !line.waiting.is_empty());
+                        self.queue_key(key);
+                        if full {
+                            break;
+                        }
+                    }
+                }
+            }
+        }
+        tickets
+    }
+
+    fn start(&mut self, route: usize, ticket: usize) {
+        let state = &mut self.states[route];
+        state.in_flight += 1;
+        state.in_flight_bytes += self.held[ticket].size;
+        self.in_flight += 1;
+    }
+
+    fn batch(&mut self, calls: Vec<(usize, Vec<usize>)>, alone: bool) -> Plan {
+        self.next_batch += 1;
+        let number = BatchNo(self.next_batch);
+        let mut places = Vec::with_capacity(calls.iter().map(|(_, tickets)| tickets.len()).sum());
+        for (route, tickets) in &calls {
+            self.states[*route].calls += 1;
+            for &ticket in tickets {
+                self.held[ticket].batch = Some(number);
+                places.push(self.held[ticket].place);
+            }
+        }
+        self.open.insert(number, places.len());
+        Plan { batch: Batch { number, places, alone }, calls }
+    }
+
+    /// The batch is journalled: its calls may start. Answers what to hand to which route's transport.
+    pub(in crate::dispatcher) fn begun(
+        &mut self,
+        plan: Plan,
+        dirty: &mpsc::UnboundedSender<u64>,
+    ) -> Vec<(u64, usize, Vec<Delivery>, DeliveryReport)> {
+        let started = Instant::now();
+        let mut starts = Vec::with_capacity(plan.calls.len());
+        for (route, tickets) in plan.calls {
+            let number = self.next_call;
+            self.next_call += 1;
+            let mut deliveries = Vec::with_capacity(tickets.len());
+            for (index, &ticket) in tickets.iter().enumerate() {
+                let held = &self.held[ticket];
+                self.summary.redelivered_in_doubt += u64::from(held.tally.in_doubt);
+                deliveries.push(Delivery {
+                    attempt: held.tally.attempts + 1,
+                    in_doubt: held.tally.in_doubt,
+                    ..Delivery::new(index, held.message.clone())
+                });
+            }
+            let report = DeliveryReport::new(number, tickets.len(), Some(dirty.clone()));
+            let tickets = tickets.into_iter().map(Some).collect();
+            let alone = plan.batch.alone;
+            let call = Call { route, tickets, report: report.clone(), started, alone, progress: false };
+            self.calls.insert(number, call);
+            starts.push((number, route, deliveries, report));
+        }
+        starts
+    }
+
+    /// The batch was refused or never written: its messages are unbegun again.
+    pub(in crate::dispatcher) fn not_begun(&mut self, plan: Plan) {
+        self.open.remove(&plan.batch.number);
+        for (route, tickets) in plan.calls {
+            self.states[route].calls -= 1;
+            for ticket in tickets {
+                self.leave_flight(ticket);
+                self.return_to_line(ticket);
+            }
+        }
+    }
+}
