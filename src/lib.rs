@@ -5,3 +5,8 @@ pub use outbox_core::*;
 pub use outbox_sqlx as sqlx;
 #[cfg(feature = "smtp")]
 pub use outbox_transport_smtp as smtp;
+
+// The Rust blocks of the documentation are doc tests of this package.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/writing-a-transport.md")]
+mod writing_a_transport {}
