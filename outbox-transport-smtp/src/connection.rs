@@ -1,0 +1,344 @@
+//! [`Connection`]: one conversation with the relay, from the greeting to many mails.
+
+use std::fmt::Display;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use lettre::transport::smtp::authentication::{Credentials, Mechanism};
+use lettre::transport::smtp::commands::{Auth, Data, Ehlo, Mail, Quit, Rcpt, Rset, Starttls};
+use lettre::transport::smtp::extension::{ClientId, MailBodyParameter, MailParameter};
+use tokio::time::Instant;
+
+use crate::StoredMail;
+use crate::classify::{Cause, Failure, Stage};
+use crate::config::{Config, Encryption, Timeouts};
+use crate::reply::Reply;
+use crate::wire::Wire;
+
+/// A greeted, encrypted and logged-in connection, ready for a mail.
+///
+/// Drop it unless its last conversation was complete: after a dropped future or a failure that is not
+/// [`in_step`](Self::in_step), replies no longer match commands.
+pub(crate) struct Connection {
+    wire: Wire,
+    offers: Offers,
+    timeouts: Timeouts,
+    /// Mails tried on it.
+    pub(crate) mails: u32,
+    /// The last mail was refused: the relay still has its envelope.
+    needs_reset: bool,
+}
+
+impl Connection {
+    /// Connects, encrypts and logs in as `config` says, before `until`.
+    pub(crate) async fn open(config: &Config, until: Instant) -> Result<Self, Failure> {
+        let timeouts = config.timeouts;
+        let mut wire = Wire::connect(&config.host, config.port, timeouts.connect, until)
+            .await
+            .map_err(at(Stage::Connect))?;
+        if let (Encryption::Tls, Some(tls)) = (config.encryption, &config.tls) {
+            wire = wire.secure(tls, timeouts.command).await.map_err(at(Stage::TlsHandshake))?;
+        }
+        let greeting = wire.reply(timeouts.greeting).await.map_err(at(Stage::Greeting))?;
+        expect(greeting, |code| code == 220).map_err(at(Stage::Greeting))?;
+
+        let hello = Ehlo::new(config.hello.clone().unwrap_or_else(|| address_literal(wire.local())));
+        let mut offers = say_hello(&mut wire, &hello, timeouts.command).await?;
+        if !wire.is_encrypted()
+            && let Some(tls) = &config.tls
+        {
+            if offers.starttls {
+                ask(&mut wire, Stage::StartTls, &Starttls, timeouts.command, |code| code == 220).await?;
+                wire = wire.secure(tls, timeouts.command).await.map_err(at(Stage::TlsHandshake))?;
+                // What was offered in the clear may have been tampered with (RFC 3207 section 4.2).
+                offers = say_hello(&mut wire, &hello, timeouts.command).await?;
+            } else if config.encryption != Encryption::OpportunisticStartTls {
+                return Err(at(Stage::StartTls)(Cause::Lacks(
+                    "the relay does not offer STARTTLS, which the settings require",
+                )));
+            }
+        }
+        if let Some(credentials) = &config.credentials {
+            if !wire.is_encrypted() && !config.allow_unencrypted_login {
+                return Err(at(Stage::Login)(Cause::Lacks(
+                    "the relay offers no encryption, and the login is not sent in the clear",
+                )));
+            }
+            log_in(&mut wire, &offers, credentials, timeouts.command).await?;
+        }
+        tracing::debug!(relay = %config.host, port = config.port, encrypted = wire.is_encrypted(), "connected");
+        Ok(Self { wire, offers, timeouts, mails: 0, needs_reset: false })
+    }
+
+    /// Lets no step up to the final dot of the next mail go beyond `until`.
+    pub(crate) fn set_until(&mut self, until: Instant) {
+        self.wire.until = until;
+    }
+
+    /// Sends one mail and answers the reply that accepted it. Calls `at_the_dot` right before the first byte that
+    /// can make the relay accept it.
+    pub(crate) async fn send(
+        &mut self,
+        mail: &StoredMail,
+        at_the_dot: impl FnOnce() + Send,
+    ) -> Result<Reply, Failure> {
+        self.mails += 1;
+        let parameters = self.parameters(mail).map_err(at(Stage::MailFrom))?;
+        let body = dot_stuffed(&mail.bytes).map_err(at(Stage::MailFrom))?;
+
+        let Timeouts { command, data, block, final_dot, .. } = self.timeouts;
+        let from = Mail::new(Some(mail.from.clone()), parameters);
+        let to = Rcpt::new(mail.to.clone(), Vec::new());
+        let positive = |code| (200..300).contains(&code);
+        self.ask(Stage::MailFrom, &from, command, positive).await?;
+        self.ask(Stage::RcptTo, &to, command, positive).await?;
+        self.ask(Stage::Data, &Data, data, |code| code == 354).await?;
+        for part in body.chunks(BLOCK) {
+            if let Err(cause) = self.wire.write(part, block).await {
+                return Err(self.what_the_relay_said(cause).await);
+            }
+        }
+        if self.wire.has_unread() {
+            let early = Cause::Garbled("it came before the mail was complete");
+            return Err(self.what_the_relay_said(early).await);
+        }
+
+        at_the_dot();
+        // The relay decides over an hour or not at all; the rest of the batch's time does not shorten it.
+        self.wire.until = Instant::now() + final_dot + block;
+        let last = Stage::FinalDot;
+        self.wire.write(b".\r\n", block).await.map_err(at(last))?;
+        let reply = self.wire.reply(final_dot).await.map_err(at(last))?;
+        let accepted = expect(reply, |code| code == 250);
+        self.needs_reset = accepted.is_err();
+        accepted.map_err(at(last))
+    }
+
+    /// Whether, after `failure`, the next mail can go over this connection.
+    pub(crate) fn in_step(&self, failure: &Failure) -> bool {
+        match &failure.cause {
+            Cause::Unfit(_) => true,
+            Cause::Reply(reply) => reply.code >= 400 && reply.code != 421 && failure.stage != Stage::Body,
+            _ => false,
+        }
+    }
+
+    /// Makes sure that an idle connection can take a mail: nothing came unasked, and the relay forgot a refused one.
+    pub(crate) async fn is_ready(&mut self) -> bool {
+        if self.wire.has_unread() {
+            return false;
+        }
+        if std::mem::take(&mut self.needs_reset) {
+            let reset = self.wire.ask(&Rset.to_string(), self.timeouts.command).await;
+            return reset.is_ok_and(|reply| reply.code == 250);
+        }
+        true
+    }
+
+    /// Says goodbye within `within` and closes.
+    pub(crate) async fn quit(mut self, within: Duration) {
+        let _ = self.wire.ask(&Quit.to_string(), within).await;
+    }
+
+    async fn ask(
+        &mut self,
+        stage: Stage,
+        command: &(dyn Display + Sync),
+        within: Duration,
+        wanted: fn(u16) -> bool,
+    ) -> Result<Reply, Failure> {
+        let answer = ask(&mut self.wire, stage, command, within, wanted).await;
+        self.needs_reset = answer.is_err();
+        answer
+    }
+
+    fn parameters(&self, mail: &StoredMail) -> Result<Vec<MailParameter>, Cause> {
+        let mut parameters = Vec::new();
+        if self.offers.size {
+            parameters.push(MailParameter::Size(mail.bytes.len()));
+        }
+        if !mail.bytes.is_ascii() {
+            if !self.offers.eight_bit {
+                return Err(Cause::Unfit("the mail is not 7-bit, and the relay does not offer 8BITMIME"));
+            }
+            parameters.push(MailParameter::Body(MailBodyParameter::EightBitMime));
+        }
+        if !AsRef::<str>::as_ref(&mail.from).is_ascii() || !AsRef::<str>::as_ref(&mail.to).is_ascii() {
+            if !self.offers.utf8 {
+                return Err(Cause::Unfit("an address is not ASCII, and the relay does not offer SMTPUTF8"));
+            }
+            parameters.push(MailParameter::SmtpUtfEight);
+        }
+        Ok(parameters)
+    }
+
+    /// A relay that breaks off while the mail is under way may have said why: too large, say.
+    async fn what_the_relay_said(&mut self, cause: Cause) -> Failure {
+        match self.wire.reply(LAST_WORDS).await {
+            Ok(reply) if reply.code >= 400 => at(Stage::Body)(Cause::Reply(reply)),
+            Err(Cause::Lost(why)) => at(Stage::Body)(Cause::Lost(why)),
+            _ => at(Stage::Body)(cause),
+        }
+    }
+}
+
+const BLOCK: usize = 64 * 1024;
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// What the relay offers in its reply to `EHLO`.
+#[derive(Debug, Default)]
+struct Offers {
+    starttls: bool,
+    size: bool,
+    eight_bit: bool,
+    utf8: bool,
+    plain: bool,
+    login: bool,
+}
+
+impl Offers {
+    fn read(reply: &Reply) -> Self {
+        let mut offers = Self::default();
+        for line in reply.lines.iter().skip(1) {
+            let line = line.to_ascii_uppercase();
+            let mut words = line.split([' ', '=']);
+            match words.next() {
+                Some("STARTTLS") => offers.starttls = true,
+                Some("SIZE") => offers.size = true,
+                Some("8BITMIME") => offers.eight_bit = true,
+                Some("SMTPUTF8") => offers.utf8 = true,
+                Some("AUTH") => {
+                    for mechanism in words {
+                        offers.plain |= mechanism == "PLAIN";
+                        offers.login |= mechanism == "LOGIN";
+                    }
+                }
+                _ => {}
+            }
+        }
+        offers
+    }
+}
+
+async fn say_hello(wire: &mut Wire, hello: &Ehlo, within: Duration) -> Result<Offers, Failure> {
+    let reply = ask(wire, Stage::Hello, hello, within, |code| code == 250).await?;
+    Ok(Offers::read(&reply))
+}
+
+async fn log_in(
+    wire: &mut Wire,
+    offers: &Offers,
+    credentials: &Credentials,
+    within: Duration,
+) -> Result<(), Failure> {
+    let stage = Stage::Login;
+    let auth = |mechanism, challenge: Option<&str>| {
+        Auth::new(mechanism, credentials.clone(), challenge.map(str::to_owned))
+            .map_err(|_| at(stage)(Cause::Lacks("the login cannot be put into the relay's mechanism")))
+    };
+    if offers.plain {
+        ask(wire, stage, &auth(Mechanism::Plain, None)?, within, |code| code == 235).await?;
+    } else if offers.login {
+        // The challenges are fixed in practice and their texts differ: the first asks for the user.
+        ask(wire, stage, &auth(Mechanism::Login, None)?, within, |code| code == 334).await?;
+        let user = auth(Mechanism::Login, Some("Username:"))?;
+        ask(wire, stage, &user, within, |code| code == 334).await?;
+        let password = auth(Mechanism::Login, Some("Password:"))?;
+        ask(wire, stage, &password, within, |code| code == 235).await?;
+    } else {
+        return Err(at(stage)(Cause::Lacks("the relay offers neither AUTH PLAIN nor AUTH LOGIN")));
+    }
+    Ok(())
+}
+
+async fn ask(
+    wire: &mut Wire,
+    stage: Stage,
+    command: &(dyn Display + Sync),
+    within: Duration,
+    wanted: fn(u16) -> bool,
+) -> Result<Reply, Failure> {
+    let reply = wire.ask(&command.to_string(), within).await.map_err(at(stage))?;
+    expect(reply, wanted).map_err(at(stage))
+}
+
+fn expect(reply: Reply, wanted: fn(u16) -> bool) -> Result<Reply, Cause> {
+    if wanted(reply.code) { Ok(reply) } else { Err(Cause::Reply(reply)) }
+}
+
+fn at(stage: Stage) -> impl Fn(Cause) -> Failure {
+    move |cause| Failure { stage, cause }
+}
+
+/// What a client without a name says (RFC 5321 section 4.1.3).
+fn address_literal(local: Option<SocketAddr>) -> ClientId {
+    match local.map(|address| address.ip()) {
+        Some(IpAddr::V4(ip)) => ClientId::Ipv4(ip),
+        Some(IpAddr::V6(ip)) => ClientId::Ipv6(ip),
+        None => ClientId::Domain("localhost".to_owned()),
+    }
+}
+
+/// The mail as it goes over the wire, without the final dot: a line that begins with a dot gets another one, and
+/// the last line ends (RFC 5321 section 4.5.2).
+///
+/// A line break that is not CRLF is refused: relays disagree on what ends a mail then, and a second one could be
+/// smuggled in behind it.
+fn dot_stuffed(mail: &[u8]) -> Result<Vec<u8>, Cause> {
+    let refused = Cause::Unfit("the mail holds a line break that is not CRLF; render it again");
+    let mut stuffed = Vec::with_capacity(mail.len() + mail.len() / 64 + 2);
+    for line in mail.split_inclusive(|&byte| byte == b'\n') {
+        let content = line.strip_suffix(b"\r\n").unwrap_or(line);
+        if content.iter().any(|byte| matches!(byte, b'\r' | b'\n')) {
+            return Err(refused);
+        }
+        if line.starts_with(b".") {
+            stuffed.push(b'.');
+        }
+        stuffed.extend_from_slice(line);
+    }
+    if !stuffed.ends_with(b"\r\n") {
+        stuffed.extend_from_slice(b"\r\n");
+    }
+    Ok(stuffed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dots_at_the_start_of_a_line_are_doubled_and_nothing_else_changes() {
+        let rows: [(&[u8], &[u8]); 6] = [
+            (b"a\r\n.\r\nb\r\n", b"a\r\n..\r\nb\r\n"),
+            (b".a\r\n..b\r\n", b"..a\r\n...b\r\n"),
+            (b"a.b\r\nc.\r\n", b"a.b\r\nc.\r\n"),
+            (b"no end", b"no end\r\n"),
+            (b"a\r\n\r\n", b"a\r\n\r\n"),
+            (b"", b"\r\n"),
+        ];
+        for (mail, wire) in rows {
+            assert_eq!(dot_stuffed(mail).as_deref(), Ok(wire), "{:?}", String::from_utf8_lossy(mail));
+        }
+    }
+
+    #[test]
+    fn a_mail_with_a_bare_line_break_is_refused() {
+        for mail in [&b"a\n.\r\nb"[..], b"a\r.\r\n", b"\n", b"a\r", b"a\r\r\n"] {
+            assert!(dot_stuffed(mail).is_err(), "{:?}", String::from_utf8_lossy(mail));
+        }
+    }
+
+    #[test]
+    fn offers_are_read_whatever_their_case_and_spelling() {
+        let read = |lines: &[&str]| {
+            let lines = lines.iter().map(|&line| line.to_owned()).collect();
+            Offers::read(&Reply { code: 250, lines })
+        };
+        let offers = read(&["relay.example.org", "size 1000", "8BITMIME", "Auth=login PLAIN", "smtputf8"]);
+        assert!(offers.size && offers.eight_bit && offers.utf8 && offers.plain && offers.login);
+        assert!(!offers.starttls);
+        let named_like_an_offer = read(&["STARTTLS"]);
+        assert!(!named_like_an_offer.starttls, "the first line is the relay's name");
+    }
+}
