@@ -10,3 +10,6 @@ pub use outbox_transport_smtp as smtp;
 #[cfg(doctest)]
 #[doc = include_str!("../docs/writing-a-transport.md")]
 mod writing_a_transport {}
+#[cfg(doctest)]
+#[doc = include_str!("../docs/operations.md")]
+mod operations {}
