@@ -1,1 +1,29 @@
-//! outbox-sqlx
+//! Outbox stores on [sqlx](https://docs.rs/sqlx) 0.9, one per database, each behind the feature of its name.
+//!
+//! [`SqliteOutbox`] (feature `sqlite`) enqueues in the caller's own `sqlx::Transaction`, is the store of a
+//! dispatcher, and has the administration and the inbox:
+//!
+#![cfg_attr(feature = "sqlite", doc = "```no_run")]
+#![cfg_attr(not(feature = "sqlite"), doc = "```ignore")]
+//! use outbox_core::{Enqueue, NewMessage};
+//! use outbox_sqlx::SqliteOutbox;
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let pool = sqlx::SqlitePool::connect("sqlite:bookings.db?mode=rwc").await?;
+//! let outbox = SqliteOutbox::new(pool);
+//! outbox.migrate().await?;
+//!
+//! let mut tx = outbox.begin().await?;
+//! sqlx::query("INSERT INTO bookings (room) VALUES (?)").bind("blue").execute(&mut *tx).await?;
+//! let message = NewMessage::builder("bookings").key("blue").json(&"booked").build()?;
+//! outbox.enqueue(&mut tx, &[message]).await?;
+//! outbox.commit(tx).await?;
+//! # Ok(())
+//! # }
+//! ```
+
+#[cfg(feature = "sqlite")]
+mod sqlite;
+
+#[cfg(feature = "sqlite")]
+pub use sqlite::{Migration, SqliteOutbox, SqliteOutboxBuilder};

@@ -1,0 +1,79 @@
+//! Setting messages aside, and what that does to their keys.
+//!
+//! Of a key, the messages `waiting` or `parked` block it, in the order of their places. Only a few at their front
+//! have a time (`due_at`); those behind have none and are not read until they come to the front. So a message with
+//! a time never has one without before it, and a hundred thousand behind a blocked key cost nothing while it is.
+
+use outbox_core::{FailureNote, Tally};
+use serde::Serialize;
+use sqlx::SqliteConnection;
+
+use super::statements::Statements;
+use super::to_json;
+
+/// One message and what becomes of it, in the order that the SQL reads; `None` keeps what is stored.
+#[derive(Debug, Serialize)]
+pub(super) struct SetAside<'a>(
+    i64,
+    &'static str,
+    Option<i64>,
+    Option<u32>,
+    Option<u32>,
+    Option<bool>,
+    Option<&'a FailureNote>,
+);
+
+impl<'a> SetAside<'a> {
+    /// The message at `seq` gets `state`, due in `delay` microseconds.
+    pub(super) fn new(
+        seq: i64,
+        state: &'static str,
+        delay: Option<i64>,
+        tally: Option<Tally>,
+        failure: Option<&'a FailureNote>,
+    ) -> Self {
+        let (attempts, crashes) = tally.map(|tally| (tally.attempts, tally.crashes)).unzip();
+        Self(seq, state, delay, attempts, crashes, tally.map(|tally| tally.in_doubt), failure)
+    }
+}
+
+/// Sets `messages` aside, wherever they lie; those that are gone are left out.
+pub(super) async fn set_aside(
+    tx: &mut SqliteConnection,
+    sql: &Statements,
+    now: i64,
+    messages: &[SetAside<'_>],
+) -> Result<(), sqlx::Error> {
+    let list = to_json(messages)?;
+    let again = sqlx::query(sql.set_aside_again.clone()).bind(&list).bind(now).execute(&mut *tx).await?;
+    if again.rows_affected() < messages.len() as u64 {
+        sqlx::query(sql.set_aside_fresh.clone()).bind(&list).bind(now).execute(&mut *tx).await?;
+        sqlx::query(sql.remove_set_aside.clone()).bind(&list).execute(&mut *tx).await?;
+    }
+    let blocks = |message: &SetAside<'_>| matches!(message.1, "waiting" | "parked");
+    if messages.iter().any(blocks) {
+        sqlx::query(sql.wait_behind.clone()).bind(&list).execute(&mut *tx).await?;
+        sqlx::query(sql.hold_back.clone()).bind(&list).execute(&mut *tx).await?;
+    }
+    if !messages.iter().all(blocks) {
+        let keys = sqlx::query_as(sql.unblocked_keys.clone()).bind(&list).fetch_all(&mut *tx).await?;
+        promote(tx, sql, now, keys).await?;
+    }
+    Ok(())
+}
+
+/// Lets the next messages of `keys` become due where the head of a key is gone.
+pub(super) async fn promote(
+    tx: &mut SqliteConnection,
+    sql: &Statements,
+    now: i64,
+    mut keys: Vec<(String, Option<String>)>,
+) -> Result<(), sqlx::Error> {
+    keys.retain(|(_, key)| key.is_some());
+    keys.sort_unstable();
+    keys.dedup();
+    if !keys.is_empty() {
+        sqlx::query(sql.promote.clone()).bind(to_json(&keys)?).bind(now).execute(tx).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,155 @@
+//! Verdicts, ended batches and the next batch's journal, in one transaction.
+
+use outbox_core::{Batch, Epoch, FailureNote, Fence, OnDead, Place, Settlement, Verdict};
+use sqlx::{Connection, Row, SqliteConnection};
+
+use super::claim::FRESH;
+use super::set_aside::{self, SetAside};
+use super::statements::Statements;
+use super::{decode, json_list, to_json};
+
+/// Writes `settlement`. `changes` is the count of a person's acts that the caller's claims are known to follow.
+pub(super) async fn settle(
+    connection: &mut SqliteConnection,
+    sql: &Statements,
+    history: bool,
+    epoch: Epoch,
+    changes: Option<i64>,
+    settlement: &Settlement<'_>,
+) -> Result<Fence, sqlx::Error> {
+    let mut tx = connection.begin_with("BEGIN IMMEDIATE").await?;
+    let fence = Standing::of(&mut tx, sql, Some(epoch)).await?;
+    if !(fence.alive && fence.owner) {
+        tx.rollback().await?;
+        return Ok(Fence::Lost);
+    }
+    delivered(&mut tx, sql, history, fence.now, settlement.verdicts).await?;
+    let others: Vec<SetAside<'_>> = settlement.verdicts.iter().filter_map(set_aside_as).collect();
+    if !settlement.ended.is_empty() {
+        let ended = json_list(settlement.ended.iter().map(|number| number.0));
+        sqlx::query(sql.end_batches.clone()).bind(epoch.0).bind(ended).execute(&mut *tx).await?;
+    }
+    if !others.is_empty() {
+        set_aside::set_aside(&mut tx, sql, fence.now, &others).await?;
+        let places = to_json(&others)?;
+        sqlx::query(sql.settled_places.clone()).bind(epoch.0).bind(places).execute(&mut *tx).await?;
+    }
+    let mut answer = Fence::Held;
+    if let Some(batch) = settlement.begin {
+        if changes.is_some_and(|changes| changes != fence.changes) {
+            answer = Fence::Changed;
+        } else {
+            begin(&mut tx, sql, epoch, batch).await?;
+        }
+    }
+    tx.commit().await?;
+    Ok(answer)
+}
+
+/// What the first statement of a write transaction finds out about a session.
+pub(super) struct Standing {
+    pub(super) now: i64,
+    changes: i64,
+    /// It exists and is not fenced.
+    pub(super) alive: bool,
+    /// The outbox is its own.
+    pub(super) owner: bool,
+}
+
+impl Standing {
+    pub(super) async fn of(
+        tx: &mut SqliteConnection,
+        sql: &Statements,
+        epoch: Option<Epoch>,
+    ) -> Result<Self, sqlx::Error> {
+        let query = sqlx::query(sql.fence.clone()).bind(epoch.map(|epoch| epoch.0));
+        let row = query.fetch_one(tx).await?;
+        Ok(Self {
+            now: row.try_get(0)?,
+            changes: row.try_get(1)?,
+            alive: row.try_get(2)?,
+            owner: row.try_get(3)?,
+        })
+    }
+}
+
+async fn begin(
+    tx: &mut SqliteConnection,
+    sql: &Statements,
+    epoch: Epoch,
+    batch: &Batch,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(sql.begin_batch.clone())
+        .bind(epoch.0)
+        .bind(batch.number.0)
+        .bind(batch.alone)
+        .bind(json_list(batch.places.iter().map(|place| place.seq)))
+        .execute(tx)
+        .await?;
+    Ok(())
+}
+
+/// Deletes what was delivered; where that frees a key, the next of it becomes due.
+async fn delivered(
+    tx: &mut SqliteConnection,
+    sql: &Statements,
+    history: bool,
+    now: i64,
+    verdicts: &[(Place, Verdict)],
+) -> Result<(), sqlx::Error> {
+    let (mut fresh, mut others) = (Vec::with_capacity(verdicts.len()), Vec::new());
+    for (place, verdict) in verdicts {
+        if matches!(verdict, Verdict::Delivered { .. }) {
+            if place.hint == FRESH { fresh.push(place.seq) } else { others.push(place.seq) }
+        }
+    }
+    if history && !(fresh.is_empty() && others.is_empty()) {
+        let receipt = |(place, verdict): &'_ (Place, Verdict)| match verdict {
+            Verdict::Delivered { receipt } => Some((place.seq, receipt.clone())),
+            _ => None,
+        };
+        let receipts: Vec<_> = verdicts.iter().filter_map(receipt).collect();
+        let receipts = to_json(&receipts)?;
+        sqlx::query(sql.history_delivered.clone()).bind(receipts).bind(now).execute(&mut *tx).await?;
+    }
+    if !fresh.is_empty() {
+        let list = json_list(fresh.iter().copied());
+        let deleted =
+            sqlx::query(sql.delete_delivered.clone()).bind(list).execute(&mut *tx).await?.rows_affected();
+        if deleted < fresh.len() as u64 {
+            // Gone already, or moved since it was claimed.
+            others.append(&mut fresh);
+        }
+    }
+    if !others.is_empty() {
+        let list = json_list(others.iter().copied());
+        let keys = sqlx::query_as(sql.delete_deferred.clone()).bind(&list).fetch_all(&mut *tx).await?;
+        if keys.len() < others.len() {
+            sqlx::query(sql.delete_delivered.clone()).bind(list).execute(&mut *tx).await?;
+        }
+        set_aside::promote(tx, sql, now, keys).await?;
+    }
+    Ok(())
+}
+
+fn set_aside_as<'a>((place, verdict): &'a (Place, Verdict)) -> Option<SetAside<'a>> {
+    let seq = place.seq;
+    let failed = |failure: &'a FailureNote| Some(failure);
+    Some(match verdict {
+        Verdict::Delivered { .. } => return None,
+        Verdict::Retry { delay, tally, failure } => {
+            SetAside::new(seq, "waiting", Some(decode::duration(*delay)), Some(*tally), failed(failure))
+        }
+        Verdict::Wait { tally } => SetAside::new(seq, "waiting", Some(0), Some(*tally), None),
+        Verdict::Schedule { delay } => {
+            SetAside::new(seq, "scheduled", Some(decode::duration(*delay)), None, None)
+        }
+        Verdict::Dead { tally, failure, then } => {
+            let state = match then {
+                OnDead::Skip => "dead",
+                OnDead::Park => "parked",
+            };
+            SetAside::new(seq, state, None, Some(*tally), failed(failure))
+        }
+    })
+}

@@ -1,0 +1,7 @@
+-- Fresh messages while no key is blocked. Plan: a range of the primary key.
+SELECT seq, id, topic, message_type, message_key, content_type, headers, idempotency_key, not_before, created_at,
+    payload
+FROM outbox_messages
+WHERE seq > ?1
+ORDER BY seq
+LIMIT ?2

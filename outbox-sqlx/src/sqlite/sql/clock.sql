@@ -1,0 +1,2 @@
+-- SQLite's clock, in microseconds.
+SELECT CAST(round(unixepoch('subsec') * 1000) AS INTEGER) * 1000

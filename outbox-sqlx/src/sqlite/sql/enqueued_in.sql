@@ -1,0 +1,6 @@
+-- The rows above the highest place that is committed. Plan: a range of the primary key.
+SELECT seq, id, topic, message_type, message_key, content_type, headers, idempotency_key, not_before, created_at,
+    payload
+FROM outbox_messages
+WHERE seq > ?1
+ORDER BY seq
