@@ -21,7 +21,6 @@ pub(super) struct HistoryRow {
     pub(super) how: Ended,
     pub(super) tally: Tally,
     pub(super) failures: Vec<FailureNote>,
-    at: Moment,
 }
 
 pub(super) enum Ended {
@@ -43,7 +42,7 @@ impl History {
         let mut message = row.row.message.clone();
         message.payload = bytes::Bytes::new();
         message.headers = crate::Headers::default();
-        let ended = HistoryRow { message, how, tally: row.tally, failures: row.failures.clone(), at };
+        let ended = HistoryRow { message, how, tally: row.tally, failures: row.failures.clone() };
         self.rows.insert(seq, ended);
         self.by_end.insert((at, seq));
     }

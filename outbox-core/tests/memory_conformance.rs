@@ -1,0 +1,34 @@
+//! The memory store passes every suite.
+
+use outbox_core::conformance::StoreFixture;
+use outbox_core::{MemoryOutbox, MemoryTransaction, async_trait};
+
+struct Memory(MemoryOutbox);
+
+#[async_trait]
+impl StoreFixture for Memory {
+    type Outbox = MemoryOutbox;
+    type Conn = MemoryTransaction;
+    type Transaction = MemoryTransaction;
+
+    async fn fresh() -> Self {
+        Self(MemoryOutbox::new())
+    }
+    fn outbox(&self) -> &MemoryOutbox {
+        &self.0
+    }
+    async fn begin(&self) -> MemoryTransaction {
+        self.0.begin()
+    }
+    fn conn(tx: &mut MemoryTransaction) -> &mut MemoryTransaction {
+        tx
+    }
+    async fn commit(&self, tx: MemoryTransaction) {
+        self.0.commit(tx);
+    }
+    async fn rollback(&self, tx: MemoryTransaction) {
+        drop(tx);
+    }
+}
+
+outbox_core::store_conformance!(Memory);
