@@ -11,8 +11,9 @@ use thiserror::Error;
 ///
 /// In the outbox it is a message whose payload is the mail, whose content type is `message/rfc822` and whose
 /// headers `mail-format`, `mail-from` and `mail-to` hold the format version and the envelope.
+///
+/// [`EmailMessage`](crate::EmailMessage) makes it; fill it yourself to send a mail that something else rendered.
 #[derive(Clone, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct StoredMail {
     /// The envelope sender (`MAIL FROM`): bounces go there.
     pub from: Address,

@@ -276,13 +276,16 @@ impl CalendarInviteBuilder {
         let stamp = utc("stamp", self.stamp.unwrap_or_else(SystemTime::now))?;
         let created = self.created.map(|created| utc("created", created)).transpose()?;
         let summary = one_line("summary", &self.summary, CalendarInvite::MAX_LINE)?;
-        let minutes: Vec<u64> = self.alarms.iter().map(|before| before.as_secs() / 60).collect();
+        let mut minutes: Vec<u64> = self.alarms.iter().map(|before| before.as_secs() / 60).collect();
+        minutes.sort_unstable();
+        minutes.dedup();
 
         if !(1..=255).contains(&self.uid.len()) || !self.uid.chars().all(|c| c.is_ascii_graphic()) {
             return Err(MailError::Uid);
         }
-        if self.kind != Kind::Request && self.sequence == 0 {
-            return Err(MailError::SequenceNotRaised);
+        // RFC 5545 3.3.8: integers have 32 bits with a sign.
+        if self.kind != Kind::Request && !(1..=i32::MAX.unsigned_abs()).contains(&self.sequence) {
+            return Err(MailError::Sequence);
         }
         if organizer.is_same_address(&attendee) {
             return Err(MailError::OrganizerIsAttendee);

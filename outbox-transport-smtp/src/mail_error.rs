@@ -49,9 +49,10 @@ pub enum MailError {
     /// The identity of an appointment must be printable ASCII without spaces.
     #[error("the uid must be 1 to 255 printable ASCII characters without spaces, such as <uuid>@example.org")]
     Uid,
-    /// A reschedule or a cancel with the sequence of the first request: receivers would ignore it.
-    #[error("a reschedule or cancel needs a sequence above that of what was sent before, so at least 1")]
-    SequenceNotRaised,
+    /// A reschedule or a cancel with the sequence of the first request, which receivers would ignore, or a sequence
+    /// beyond what a calendar can write.
+    #[error("a reschedule or cancel needs a sequence of 1 to 2147483647, above that of what was sent before")]
+    Sequence,
     /// Too many alarms, or one too long before the start.
     #[error("an invitation has at most 5 alarms, each at most 366 days before the start")]
     Alarms,

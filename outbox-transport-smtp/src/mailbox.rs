@@ -37,7 +37,8 @@ impl Mailbox {
         Ok(Self { name: None, address })
     }
 
-    /// Sets the name shown beside the address. White space is tidied; an empty name is none.
+    /// Sets the name shown beside the address. White space is tidied; an empty name is none. In a calendar a
+    /// backslash of it becomes a slash, since readers disagree on it.
     ///
     /// # Errors
     /// [`MailError::TooLong`] beyond [`MAX_NAME`](Self::MAX_NAME), [`MailError::ControlCharacter`].
