@@ -7,6 +7,8 @@
 mod intake;
 mod judge;
 mod plan;
+#[cfg(test)]
+mod races;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::hash::{BuildHasher, RandomState};

@@ -1,0 +1,14 @@
+//! The promises of the dispatcher, seen from outside: messages go in through the memory outbox, and a recording
+//! transport sees what comes out.
+
+mod acts;
+mod bounds;
+mod failures;
+mod leases;
+mod order;
+mod outage;
+mod poison;
+mod shutdown;
+mod storm;
+mod support;
+mod wake_up;

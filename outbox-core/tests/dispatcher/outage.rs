@@ -1,0 +1,86 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use outbox_core::*;
+
+use crate::support::*;
+
+/// A destination that can be down; counts how often it was tried.
+fn destination() -> (Arc<AtomicBool>, Arc<AtomicU64>, Recorder) {
+    let (down, tries) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicU64::new(0)));
+    let (is_down, tried) = (down.clone(), tries.clone());
+    let recorder = Recorder::new(move |_| {
+        tried.fetch_add(1, Ordering::SeqCst);
+        match is_down.load(Ordering::SeqCst) {
+            true => Outcome::unavailable("connection refused"),
+            false => Outcome::delivered(),
+        }
+    });
+    (down, tries, recorder)
+}
+
+#[tokio::test]
+async fn an_outage_costs_no_attempts_and_other_routes_flow_on() {
+    let outbox = MemoryOutbox::new();
+    let (down, tries, mail) = destination();
+    let events = Recorder::accepting();
+    let settings = Settings { batch: 10, max_held: 40, ..quick() };
+    let routes = vec![
+        // One attempt only: a single spent one would be a dead letter.
+        Route::topic("mail", PerMessage::new(4, mail.clone()))
+            .retry(NeverRetry)
+            .pause(Duration::from_millis(5), Duration::from_millis(50)),
+        Route::topic("events", InBatches(events.clone())),
+    ];
+    let dispatcher = dispatcher(outbox.clone(), settings, routes);
+    let running = start(&dispatcher);
+    // Far more than the paused route may hold in memory.
+    let mails: Vec<_> = (0..300).map(|n| message("mail", Some(&format!("k{}", n % 4)), n)).collect();
+    commit(&outbox, &mails).await;
+    commit(&outbox, &(0..300).map(|n| message("events", Some("e"), n)).collect::<Vec<_>>()).await;
+    events.wait_for(300).await;
+    assert!(mail.delivered().is_empty());
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let probes = tries.load(Ordering::SeqCst);
+    assert!(probes < 60, "a route that is down is probed, not hammered: {probes} tries");
+    down.store(false, Ordering::SeqCst);
+    mail.wait_for(300).await;
+    let summary = running.stop().await.unwrap();
+    assert_eq!((summary.delivered, summary.dead, summary.retried), (600, 0, 0));
+    assert!(mail.seen().iter().all(|seen| seen.attempt == 1), "no attempt was spent");
+    mail.assert_order();
+    events.assert_order();
+}
+
+#[tokio::test]
+async fn draining_does_not_wait_for_a_destination_that_is_down() {
+    let outbox = MemoryOutbox::new();
+    let (_down, _tries, mail) = destination();
+    commit(&outbox, &[message("mail", None, "x")]).await;
+    let dispatcher = dispatcher(outbox.clone(), quick(), vec![Route::topic("mail", InBatches(mail))]);
+    let summary = tokio::time::timeout(PATIENCE, dispatcher.drain()).await.expect("it returns").unwrap();
+    assert_eq!(summary.delivered, 0);
+    assert_eq!(count(&outbox, MessageState::Waiting).await, 1, "it waits untouched");
+}
+
+#[tokio::test]
+async fn a_transport_that_sends_nothing_is_not_called_in_a_tight_loop() {
+    let outbox = MemoryOutbox::new();
+    let calls = Arc::new(AtomicU64::new(0));
+    let counter = calls.clone();
+    let lazy = Recorder::new(move |_| {
+        counter.fetch_add(1, Ordering::SeqCst);
+        Outcome::NotSent
+    });
+    commit(&outbox, &[message("mail", None, "x")]).await;
+    let route =
+        Route::topic("mail", InBatches(lazy)).pause(Duration::from_millis(20), Duration::from_millis(50));
+    let dispatcher = dispatcher(outbox.clone(), quick(), vec![route]);
+    let running = start(&dispatcher);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    running.stop().await.unwrap();
+    let calls = calls.load(Ordering::SeqCst);
+    assert!((1..40).contains(&calls), "{calls} calls");
+    assert_eq!(count(&outbox, MessageState::Waiting).await, 1);
+}
