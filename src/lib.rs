@@ -13,3 +13,6 @@ mod writing_a_transport {}
 #[cfg(doctest)]
 #[doc = include_str!("../docs/operations.md")]
 mod operations {}
+#[cfg(doctest)]
+#[doc = include_str!("../docs/writing-a-store.md")]
+mod writing_a_store {}
