@@ -10,7 +10,7 @@ pub use outbox_transport_smtp as smtp;
 #[cfg(doctest)]
 #[doc = include_str!("../docs/writing-a-transport.md")]
 mod writing_a_transport {}
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "sqlite"))]
 #[doc = include_str!("../docs/operations.md")]
 mod operations {}
 #[cfg(doctest)]
