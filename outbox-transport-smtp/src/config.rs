@@ -336,3 +336,69 @@ fn hello(name: String) -> Result<ClientId, ConfigError> {
     }
     Ok(ClientId::Domain(name))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn checked(builder: SmtpTransportBuilder) -> Config {
+        builder.check().expect("a valid configuration")
+    }
+
+    #[test]
+    fn encryption_is_required_unless_the_host_is_this_machine() {
+        for (host, expected) in [
+            ("relay.example.org", Encryption::StartTls),
+            ("192.0.2.1", Encryption::StartTls),
+            ("localhost.example.org", Encryption::StartTls),
+            ("localhost", Encryption::None),
+            ("127.0.0.1", Encryption::None),
+            ("::1", Encryption::None),
+            ("mail.localhost", Encryption::None),
+        ] {
+            let config = checked(SmtpTransportBuilder::new().host(host));
+            assert_eq!(config.encryption, expected, "{host}");
+            assert_eq!(config.tls.is_some(), expected != Encryption::None, "{host}");
+            assert_eq!(config.port, 587, "{host}");
+        }
+        let implicit = SmtpTransportBuilder::new().host("relay.example.org").encryption(Encryption::Tls);
+        assert_eq!(checked(implicit).port, 465);
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        let builder = || SmtpTransportBuilder::new().host("relay.example.org");
+        let zero = Timeouts { data: Duration::ZERO, ..Timeouts::default() };
+        let endless = Timeouts { final_dot: Duration::MAX, ..Timeouts::default() };
+        let rows = [
+            (SmtpTransportBuilder::new(), "no relay"),
+            (builder().host("two words"), "neither a DNS name"),
+            (builder().host("relay.example.org\r\nQUIT"), "neither a DNS name"),
+            (builder().connections(0), "connections"),
+            (builder().connections(100_000), "connections"),
+            (builder().rate_limit(0), "rate_limit"),
+            (builder().login("", "secret"), "login"),
+            (builder().login("user", "a\0b"), "login"),
+            (builder().hello_name("app\r\nMAIL"), "hello_name"),
+            (builder().timeouts(zero), "timeouts"),
+            (builder().timeouts(endless), "timeouts"),
+            (builder().root_certificates("no certificate"), "root certificates"),
+            (builder().login("user", "secret").encryption(Encryption::None), "unencrypted"),
+        ];
+        for (builder, reason) in rows {
+            let error = builder.build().expect_err(reason).to_string();
+            assert!(error.contains(reason), "{reason:?} is not in: {error}");
+        }
+    }
+
+    #[test]
+    fn a_debug_print_shows_no_login() {
+        let builder = SmtpTransportBuilder::new().host("relay.example.org").login("someone", "secret");
+        let shown = format!("{builder:?}");
+        assert!(shown.contains("relay.example.org"));
+        let transport = builder.build().expect("a valid configuration");
+        for shown in [shown, format!("{transport:?}"), format!("{transport:#?}")] {
+            assert!(!shown.contains("someone") && !shown.contains("secret"), "{shown}");
+        }
+    }
+}

@@ -104,7 +104,7 @@ impl Connection {
         }
 
         at_the_dot();
-        // The relay decides over an hour or not at all; the rest of the batch's time does not shorten it.
+        // What the batch has left does not shorten this wait: giving up here makes duplicates.
         self.wire.until = Instant::now() + final_dot + block;
         let last = Stage::FinalDot;
         self.wire.write(b".\r\n", block).await.map_err(at(last))?;
@@ -305,6 +305,8 @@ fn dot_stuffed(mail: &[u8]) -> Result<Vec<u8>, Cause> {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+
     use super::*;
 
     #[test]
@@ -327,6 +329,110 @@ mod tests {
         for mail in [&b"a\n.\r\nb"[..], b"a\r.\r\n", b"\n", b"a\r", b"a\r\r\n"] {
             assert!(dot_stuffed(mail).is_err(), "{:?}", String::from_utf8_lossy(mail));
         }
+    }
+
+    /// A connection whose relay end is `relay`, which takes `room` bytes before it must be read.
+    fn connection(room: usize) -> (Connection, tokio::io::DuplexStream) {
+        let (ours, relay) = tokio::io::duplex(room);
+        let wire = Wire::over(ours, Instant::now() + Duration::from_secs(3_600));
+        let timeouts = Timeouts::default();
+        (Connection { wire, offers: Offers::default(), timeouts, mails: 0, needs_reset: false }, relay)
+    }
+
+    fn mail(lines: usize) -> StoredMail {
+        let address = |text: &str| text.parse().expect("a valid address");
+        let bytes = "a line of the mail\r\n".repeat(lines).into();
+        StoredMail { from: address("team@example.org"), to: address("guest@example.com"), bytes }
+    }
+
+    /// Reads what was written until the replies in `relay` are used up, and answers each with the next.
+    async fn talk(relay: &mut tokio::io::DuplexStream, replies: &[&str]) {
+        let mut heard = BufReader::new(relay);
+        let mut line = String::new();
+        for reply in replies {
+            heard.read_line(&mut line).await.expect("a command");
+            heard.get_mut().write_all(reply.as_bytes()).await.expect("an open connection");
+        }
+    }
+
+    const UP_TO_DATA: [&str; 3] = ["250 ok\r\n", "250 ok\r\n", "354 go ahead\r\n"];
+
+    #[tokio::test]
+    async fn a_relay_that_closes_in_the_middle_of_a_mail_has_not_taken_it() {
+        let (mut connection, mut relay) = connection(256);
+        let relay = async {
+            talk(&mut relay, &UP_TO_DATA).await;
+            drop(relay);
+        };
+        let mut dot = false;
+        let mail = mail(1_000);
+        let (sent, ()) = tokio::join!(connection.send(&mail, || dot = true), relay);
+        let failure = sent.expect_err("the relay is gone");
+        assert!(failure.stage == Stage::Body && matches!(failure.cause, Cause::Lost(_)), "{failure:?}");
+        assert!(!dot && failure.broke_off_before_the_dot() && !connection.in_step(&failure));
+    }
+
+    #[tokio::test]
+    async fn a_relay_that_refuses_in_the_middle_of_a_mail_is_believed() {
+        let (mut connection, mut relay) = connection(256);
+        let relay = async {
+            talk(&mut relay, &UP_TO_DATA).await;
+            relay.write_all(b"552 5.3.4 too large\r\n").await.expect("an open connection");
+            drop(relay);
+        };
+        let mut dot = false;
+        let mail = mail(1_000);
+        let (sent, ()) = tokio::join!(connection.send(&mail, || dot = true), relay);
+        let failure = sent.expect_err("the relay is gone");
+        assert_eq!(failure.error().code(), Some("552 5.3.4"));
+        assert!(!dot && !connection.in_step(&failure));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_relay_that_stops_reading_a_mail_ends_with_the_deadline_of_a_block() {
+        let (mut connection, mut relay) = connection(256);
+        let relay = async {
+            talk(&mut relay, &UP_TO_DATA).await;
+            std::future::pending::<()>().await;
+        };
+        let mut dot = false;
+        let mail = mail(1_000);
+        let failure = tokio::select! {
+            sent = connection.send(&mail, || dot = true) => sent.expect_err("nobody reads"),
+            () = relay => unreachable!("pending"),
+        };
+        let after = Timeouts::default().block;
+        assert_eq!(failure, Failure { stage: Stage::Body, cause: Cause::Timeout(after) });
+        assert!(!dot);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_time_left_for_the_batch_ends_every_step_before_the_dot_and_not_the_dot() {
+        let (mut connection, mut relay) = connection(1_024);
+        connection.set_until(Instant::now() + Duration::from_secs(30));
+        let started = Instant::now();
+        let mail = mail(1);
+        let failure = tokio::select! {
+            sent = connection.send(&mail, || {}) => sent.expect_err("nobody answers"),
+            () = std::future::pending() => unreachable!("pending"),
+        };
+        assert_eq!(failure.stage, Stage::MailFrom);
+        assert_eq!(started.elapsed().as_secs(), 30);
+        drop(relay);
+
+        (connection, relay) = self::connection(1_024);
+        connection.set_until(Instant::now() + Duration::from_secs(30));
+        let started = Instant::now();
+        let relay = async {
+            talk(&mut relay, &UP_TO_DATA).await;
+            std::future::pending::<()>().await;
+        };
+        let failure = tokio::select! {
+            sent = connection.send(&mail, || {}) => sent.expect_err("nobody answers"),
+            () = relay => unreachable!("pending"),
+        };
+        assert_eq!(failure.stage, Stage::FinalDot);
+        assert_eq!(started.elapsed().as_secs(), 600);
     }
 
     #[test]

@@ -20,18 +20,18 @@ fn read(builder: &mut SmtpTransportBuilder, url: &str) -> Result<(), ConfigError
         "smtps" => true,
         other => return Err(ConfigError::Scheme { found: other.to_owned() }),
     };
-    if !matches!(url.path(), "" | "/") {
-        return Err(ConfigError::UrlPart { part: "a path" });
-    }
-    if url.fragment().is_some() {
-        return Err(ConfigError::UrlPart { part: "a fragment" });
-    }
     builder.host = match url.host() {
         None => return Err(ConfigError::NoHost),
         Some(Host::Domain(name)) => name.to_owned(),
         Some(Host::Ipv4(address)) => address.to_string(),
         Some(Host::Ipv6(address)) => address.to_string(),
     };
+    if !matches!(url.path(), "" | "/") {
+        return Err(ConfigError::UrlPart { part: "a path" });
+    }
+    if url.fragment().is_some() {
+        return Err(ConfigError::UrlPart { part: "a fragment" });
+    }
     builder.port = url.port();
     builder.encryption = implicit_tls.then_some(Encryption::Tls);
     builder.login = login(&url)?;
@@ -91,4 +91,90 @@ fn option(
         _ => return Err(ConfigError::UnknownOption { name: name.to_owned() }),
     };
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::SmtpTransport;
+
+    fn read(url: &str) -> SmtpTransportBuilder {
+        let builder = SmtpTransport::builder().url(url);
+        assert_eq!(builder.invalid, None, "{url}");
+        builder
+    }
+
+    #[test]
+    fn a_url_gives_host_port_encryption_and_login() {
+        let builder =
+            read("smtp://user%40example.org:p%40ss%2Fw%C3%B6rd@relay.example.org:2525?starttls=required");
+        assert_eq!((builder.host.as_str(), builder.port), ("relay.example.org", Some(2525)));
+        assert_eq!(builder.encryption, Some(Encryption::StartTls));
+        assert_eq!(builder.login, Some(("user@example.org".to_owned(), "p@ss/wörd".to_owned())));
+
+        let builder = read("smtps://[2001:db8::1]");
+        assert_eq!((builder.host.as_str(), builder.port), ("2001:db8::1", None));
+        assert_eq!((builder.encryption, builder.login), (Some(Encryption::Tls), None));
+    }
+
+    #[test]
+    fn starttls_has_three_values_and_two_spellings() {
+        for (value, expected) in [
+            ("required", Encryption::StartTls),
+            ("opportunistic", Encryption::OpportunisticStartTls),
+            ("none", Encryption::None),
+        ] {
+            for name in ["starttls", "tls"] {
+                let url = format!("smtp://relay.example.org?{name}={value}");
+                assert_eq!(read(&url).encryption, Some(expected), "{url}");
+            }
+        }
+        assert_eq!(read("smtp://relay.example.org/").encryption, None, "the builder's default");
+    }
+
+    #[test]
+    fn what_a_url_cannot_say_is_refused_without_quoting_the_login() {
+        let rows = [
+            ("relay.example.org:587", "begins with"),
+            ("http://relay.example.org", "begins with"),
+            ("smtp://u:secret@", "cannot be read"),
+            ("smtp://", "no relay"),
+            ("smtp:relay.example.org", "no relay"),
+            ("smtp://u:secret@relay.example.org:99999", "cannot be read"),
+            ("smtp://u:secret@relay.example.org/path", "a path"),
+            ("smtp://u:secret@relay.example.org#part", "a fragment"),
+            ("smtp://u:sec/ret@relay.example.org", "cannot be read"),
+            ("smtp://user@relay.example.org", "user and password"),
+            ("smtp://:secret@relay.example.org", "user and password"),
+            ("smtp://u:%FFsecret@relay.example.org", "UTF-8"),
+            ("smtp://relay.example.org?startls=required", "unknown option \"startls\""),
+            ("smtp://relay.example.org?starttls=yes", "required, opportunistic or none"),
+            ("smtps://relay.example.org?starttls=none", "left out with smtps://"),
+            ("smtp://relay.example.org?connections=many", "a number"),
+            ("smtp://relay.example.org?connections=0", "between 1 and"),
+            ("smtp://relay.example.org?rate=0", "at least 1 per second"),
+            ("smtp://relay.example.org?hello=two%20words", "host name"),
+            ("smtp://u:secret@relay.example.org?allow_unencrypted_login=maybe", "true or false"),
+            ("smtp://u:secret@relay.example.org?starttls=none", "sent unencrypted"),
+            ("smtp://u:secret@localhost", "sent unencrypted"),
+        ];
+        for (url, reason) in rows {
+            let error = SmtpTransport::from_url(url).expect_err(url).to_string();
+            assert!(error.contains(reason), "{url} was refused with: {error}");
+            assert!(!error.contains("secret"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_good_url_makes_a_transport() {
+        for url in [
+            "smtp://localhost:1025",
+            "smtp://relay.example.org?connections=8&rate=20&hello=app.example.org",
+            "smtp://u:p@localhost?allow_unencrypted_login=true",
+            "smtp://u:p@relay.example.org",
+            "smtps://u:p@192.0.2.1:465",
+        ] {
+            SmtpTransport::from_url(url).expect(url);
+        }
+    }
 }

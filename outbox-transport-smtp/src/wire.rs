@@ -64,6 +64,12 @@ impl Wire {
         Err(failed)
     }
 
+    /// Speaks over a stream of the test's.
+    #[cfg(test)]
+    pub(crate) fn over(stream: tokio::io::DuplexStream, until: Instant) -> Self {
+        Self { stream: Box::new(stream), received: Vec::new(), local: None, encrypted: false, until }
+    }
+
     /// The same connection inside TLS. Bytes that were sent before the handshake and not read by then are an
     /// error: they could be an attacker's, to be taken for replies of the relay.
     pub(crate) async fn secure(mut self, tls: &Tls, within: Duration) -> Result<Self, Cause> {
@@ -95,13 +101,17 @@ impl Wire {
     /// Writes one command and reads its reply, both within `within`.
     pub(crate) async fn ask(&mut self, command: &str, within: Duration) -> Result<Reply, Cause> {
         self.nothing_unread()?;
-        let started = Instant::now();
+        let deadline = Instant::now() + within;
         self.write(command.as_bytes(), within).await?;
-        self.reply(within.saturating_sub(started.elapsed())).await
+        self.reply_by(deadline, within).await
     }
 
     /// Reads the next reply within `within`.
     pub(crate) async fn reply(&mut self, within: Duration) -> Result<Reply, Cause> {
+        self.reply_by(Instant::now() + within, within).await
+    }
+
+    async fn reply_by(&mut self, deadline: Instant, within: Duration) -> Result<Reply, Cause> {
         let Self { stream, received, until, .. } = self;
         let read = async {
             loop {
@@ -113,7 +123,7 @@ impl Wire {
                 }
             }
         };
-        match timeout_at((*until).min(Instant::now() + within), read).await {
+        match timeout_at(deadline.min(*until), read).await {
             Ok(reply) => reply,
             Err(_) => Err(Cause::Timeout(within)),
         }
