@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::TryStreamExt;
@@ -11,10 +12,9 @@ use outbox_core::{
 use sqlx::sqlite::SqliteArguments;
 use sqlx::{Arguments, Row, SqliteConnection};
 
-use super::SqliteOutbox;
-use super::decode;
 use super::error::store_error;
 use super::statements::{INSERT_ROWS, Statements};
+use super::{SqliteOutbox, decode, to_json};
 
 #[async_trait]
 impl Enqueue<SqliteConnection> for SqliteOutbox {
@@ -28,7 +28,7 @@ impl Enqueue<SqliteConnection> for SqliteOutbox {
         }
         let sql = &self.inner.sql;
         let failed = |error| store_error("enqueue", error);
-        let answers = answers(conn, sql, messages).await.map_err(failed)?;
+        let answers = answers(conn, sql, self.inner.retention.idempotency, messages).await.map_err(failed)?;
         let is_new = |(message, answer): (_, &Enqueued)| (!answer.is_duplicate()).then_some(message);
         let mut new: Vec<&NewMessage> = messages.iter().zip(&answers).filter_map(is_new).collect();
         let mut rest = new.as_mut_slice();
@@ -76,6 +76,7 @@ impl EnqueuedIn<SqliteConnection> for SqliteOutbox {
 async fn answers(
     conn: &mut SqliteConnection,
     sql: &Statements,
+    retention: Duration,
     messages: &[NewMessage],
 ) -> Result<Vec<Enqueued>, sqlx::Error> {
     let keyed: Vec<(&str, &str)> =
@@ -83,42 +84,45 @@ async fn answers(
     if keyed.is_empty() {
         return Ok(messages.iter().map(|m| Enqueued::New(m.id())).collect());
     }
-    let list = serde_json::to_string(&keyed).map_err(|e| sqlx::Error::Encode(e.into()))?;
-    let rows = sqlx::query(sql.known_keys.clone()).bind(list).fetch_all(conn).await?;
-    let mut known: HashMap<(&str, &str), MessageId> = HashMap::new();
-    for row in rows {
-        let index: i64 = row.try_get(0)?;
-        let id: &str = row.try_get(1)?;
-        let id: MessageId = id.parse().map_err(|e: uuid::Error| sqlx::Error::Decode(e.into()))?;
-        if let Some(key) = usize::try_from(index).ok().and_then(|index| keyed.get(index)) {
-            known.insert(*key, id);
-        }
-    }
-    let answer = |message: &NewMessage| {
-        let Some(key) = message.idempotency_key() else {
-            return Enqueued::New(message.id());
-        };
-        match known.get(&(message.topic(), key)) {
-            Some(earlier) => Enqueued::Duplicate(*earlier),
-            None => Enqueued::New(message.id()),
-        }
-    };
-    // Within the slice, the first message of an idempotency key is stored, and the others are its duplicates.
+    let mut known = known(conn, sql, retention, &keyed).await?;
     let mut answers = Vec::with_capacity(messages.len());
-    let mut first_of: HashMap<(&str, &str), MessageId> = HashMap::new();
     for message in messages {
-        let mut found = answer(message);
-        if let (Some(key), false) = (message.idempotency_key(), found.is_duplicate()) {
-            match first_of.entry((message.topic(), key)) {
-                Entry::Occupied(first) => found = Enqueued::Duplicate(*first.get()),
-                Entry::Vacant(slot) => {
-                    slot.insert(message.id());
-                }
+        let new = Enqueued::New(message.id());
+        answers.push(match message.idempotency_key().map(|key| known.entry((message.topic(), key))) {
+            None => new,
+            Some(Entry::Occupied(earlier)) => Enqueued::Duplicate(*earlier.get()),
+            Some(Entry::Vacant(first)) => {
+                first.insert(message.id());
+                new
             }
-        }
-        answers.push(found);
+        });
     }
     Ok(answers)
+}
+
+/// Those of the idempotency keys that are known, and the message of each. Forgets those kept long enough.
+async fn known<'m>(
+    conn: &mut SqliteConnection,
+    sql: &Statements,
+    retention: Duration,
+    keyed: &[(&'m str, &'m str)],
+) -> Result<HashMap<(&'m str, &'m str), MessageId>, sqlx::Error> {
+    let query = sqlx::query(sql.known_keys.clone()).bind(to_json(keyed)?).bind(decode::duration(retention));
+    let (mut known, mut old) = (HashMap::new(), Vec::new());
+    for row in query.fetch_all(&mut *conn).await? {
+        let index: i64 = row.try_get(0)?;
+        let Some(key) = usize::try_from(index).ok().and_then(|index| keyed.get(index)) else { continue };
+        if row.try_get(2)? {
+            old.push(*key);
+        } else {
+            let id: &str = row.try_get(1)?;
+            known.insert(*key, id.parse().map_err(|e: uuid::Error| sqlx::Error::Decode(e.into()))?);
+        }
+    }
+    if !old.is_empty() {
+        sqlx::query(sql.forget_keys.clone()).bind(to_json(&old)?).execute(conn).await?;
+    }
+    Ok(known)
 }
 
 /// The values of an insert statement, row by row.

@@ -1,5 +1,7 @@
 //! [`SqliteOutbox`]: an outbox in an SQLite file.
 
+mod acts;
+mod admin;
 mod claim;
 mod config;
 mod connection;

@@ -43,11 +43,13 @@ macro_rules! statements {
 }
 
 statements! {
-    begin_batch claim_due claim_fresh claim_fresh_blocked clock committed_place delete_deferred delete_delivered
-    due_places due_topics end_batches end_session enqueued_in fence fence_owner first_time history_delivered
-    hold_back known_keys look new_session orphans owner_gone promote remove_set_aside renew_session schema_exists
-    schema_version set_aside_again set_aside_fresh settled_places take_over tidy_acts tidy_history
-    tidy_idempotency tidy_inbox unblocked_keys wait_behind
+    acts_of begin_batch claim_due claim_fresh claim_fresh_blocked clock committed_place counts
+    delete_deferred delete_delivered due_places due_topics end_batches end_session enqueued_in fence
+    fence_owner find first_time forget_keys history_delivered history_discarded hold_back in_flight
+    known_keys list load_fresh load_set_aside look new_session orphans owner_gone places_of_ids
+    places_of_state promote raise_changes record_discard record_redrive redrivable redrive_dead
+    remove_set_aside renew_session schema_exists schema_version set_aside_again set_aside_fresh
+    settled_places take_over tidy_acts tidy_history tidy_idempotency tidy_inbox unblocked_keys wait_behind
 }
 
 /// Refuses a prefix that could be anything but the beginning of a plain name.

@@ -1,6 +1,8 @@
 //! Removing what retention no longer keeps, in small ordered steps.
 
-use sqlx::SqliteConnection;
+use std::time::Duration;
+
+use sqlx::{SqlStr, SqliteConnection};
 
 use super::config::Retention;
 use super::decode;
@@ -13,7 +15,6 @@ pub(super) async fn tidy(
     retention: &Retention,
     limit: u32,
 ) -> Result<u64, sqlx::Error> {
-    let now: i64 = sqlx::query_scalar(sql.clock.clone()).fetch_one(&mut *connection).await?;
     let mut left = u64::from(limit);
     for (statement, keep) in [
         (&sql.tidy_history, retention.history),
@@ -21,13 +22,33 @@ pub(super) async fn tidy(
         (&sql.tidy_inbox, retention.inbox),
         (&sql.tidy_acts, retention.history),
     ] {
-        if left > 0 {
-            let before = now.saturating_sub(decode::duration(keep));
-            let most = i64::try_from(left).unwrap_or(i64::MAX);
-            let removed =
-                sqlx::query(statement.clone()).bind(before).bind(most).execute(&mut *connection).await?;
-            left = left.saturating_sub(removed.rows_affected());
-        }
+        left -= remove(connection, sql, statement, keep, left).await?.min(left);
     }
     Ok(u64::from(limit) - left)
+}
+
+/// Removes at most `limit` rows of history; answers how many.
+pub(super) async fn purge(
+    connection: &mut SqliteConnection,
+    sql: &Statements,
+    older_than: Duration,
+    limit: u32,
+) -> Result<u64, sqlx::Error> {
+    remove(connection, sql, &sql.tidy_history, older_than, u64::from(limit)).await
+}
+
+async fn remove(
+    connection: &mut SqliteConnection,
+    sql: &Statements,
+    statement: &SqlStr,
+    keep: Duration,
+    limit: u64,
+) -> Result<u64, sqlx::Error> {
+    if limit == 0 {
+        return Ok(0);
+    }
+    let now: i64 = sqlx::query_scalar(sql.clock.clone()).fetch_one(&mut *connection).await?;
+    let before = now.saturating_sub(decode::duration(keep));
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    Ok(sqlx::query(statement.clone()).bind(before).bind(limit).execute(connection).await?.rows_affected())
 }
