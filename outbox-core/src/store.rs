@@ -28,8 +28,8 @@ pub trait OutboxStore: Send + Sync + 'static {
     /// and abandoned slots, up to a fair share when several sessions are alive.
     ///
     /// Taking a slot of a session that ran out must, in one transaction, fence that session, set aside what its
-    /// journal lists and still waits (in doubt, with one more crash as [`Tally::after_crash`] says), and delete
-    /// its journal.
+    /// journal lists and has no verdict yet (in doubt, with one more crash as [`Tally::after_crash`] says), and
+    /// delete its journal.
     ///
     /// # Errors
     /// [`StoreError`]; nothing is owned then that was not owned before.
@@ -45,8 +45,8 @@ pub trait OutboxStore: Send + Sync + 'static {
     /// Fresh messages come whatever their topic, each at least once per session: the caller holds what it was
     /// handed until a settlement sets it aside or deletes it, so a store may read on from where it stopped;
     /// [`ClaimRequest::restart`] asks it to read from the beginning. Of the messages set aside come those that
-    /// are due, whose topic is wanted and that are not behind another of their key. No message whose
-    /// place is in [`ClaimRequest::held`] may come.
+    /// are due, whose topic is wanted and that are not behind another of their key. Neither kind may starve the
+    /// other. No message whose place is in [`ClaimRequest::held`] may come.
     ///
     /// A fresh or scheduled message must say [`Claimed::behind`] while its key is blocked.
     /// A row that cannot be decoded comes as an error in its place and never fails the claim.
@@ -58,8 +58,9 @@ pub trait OutboxStore: Send + Sync + 'static {
     /// Writes a [`Settlement`] in one transaction: verdicts, ended batches, the next batch's journal.
     ///
     /// Does nothing and answers [`Fence::Lost`] unless `epoch` still owns its slots; the check and the writes are
-    /// one atomic step. A person's act since the last claim is answered with [`Fence::Changed`]: verdicts are
-    /// written, the next batch is not begun.
+    /// one atomic step. A person's act since the last claim with [`restart`](ClaimRequest::restart) (or since the
+    /// session began) is answered with [`Fence::Changed`]: verdicts are written, the next batch is not begun, and
+    /// if an earlier try of the same settlement began it, it is open no more.
     ///
     /// Must be repeatable: after an error the caller sends the same settlement again, and a verdict on a place
     /// that is gone changes nothing. Within one settlement each place has at most one verdict.
@@ -363,8 +364,8 @@ impl FailureNote {
 pub enum Fence {
     /// Everything was written.
     Held,
-    /// A person redrove or discarded something since the last claim: verdicts and ended batches were written,
-    /// the next batch was not begun. Forget what is not in flight and claim with `restart`.
+    /// A person redrove or discarded something since the last claim with `restart`: verdicts and ended batches
+    /// were written, the next batch was not begun. Forget what is not in flight and claim with `restart`.
     Changed,
     /// The session is fenced, or does not own the slots of the places: nothing was written.
     Lost,

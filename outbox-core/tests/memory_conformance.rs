@@ -1,5 +1,7 @@
 //! The memory store passes every suite.
 
+use std::time::Duration;
+
 use outbox_core::conformance::StoreFixture;
 use outbox_core::{MemoryOutbox, MemoryTransaction, async_trait};
 
@@ -12,7 +14,7 @@ impl StoreFixture for Memory {
     type Transaction = MemoryTransaction;
 
     async fn fresh() -> Self {
-        Self(MemoryOutbox::new())
+        Self(MemoryOutbox::builder().history(Duration::from_secs(3600)).build())
     }
     fn outbox(&self) -> &MemoryOutbox {
         &self.0
@@ -32,3 +34,4 @@ impl StoreFixture for Memory {
 }
 
 outbox_core::store_conformance!(Memory);
+outbox_core::admin_conformance!(Memory);

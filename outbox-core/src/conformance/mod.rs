@@ -53,6 +53,7 @@
 //! when the promise is broken. Nothing sleeps: an expired lease is a lease of zero. New checks may come with any
 //! release.
 
+mod admin;
 mod probe;
 mod store;
 
@@ -63,6 +64,7 @@ pub use store::StoreFixture;
 
 /// The checks of stores, one function each.
 pub mod checks {
+    pub use super::admin::checks as admin;
     pub use super::store::checks as store;
 }
 
@@ -77,7 +79,9 @@ pub fn run<F: Future<Output = ()>>(check: F) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.expect("a tokio runtime can be started");
     runtime.block_on(async {
-        tokio::time::timeout(PATIENCE, check).await.expect("the check ends within two minutes; something hangs");
+        tokio::time::timeout(PATIENCE, check)
+            .await
+            .expect("the check ends within two minutes; something hangs");
     });
     // What a failed check left behind must not hold up the test.
     runtime.shutdown_background();

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use super::StoreFixture;
 use crate::{
-    Batch, BatchNo, Claim, ClaimRequest, Claimed, DeliveryError, DispatcherId, Enqueue, Enqueued, Epoch,
-    FailureNote, Fence, Message, MessageId, NewMessage, OnDead, OutboxStore, Ownership, Place, Settlement,
-    Slot, Tally, Verdict,
+    Act, Batch, BatchNo, Claim, ClaimRequest, Claimed, DeliveryError, DispatcherId, Enqueue, Enqueued, Epoch,
+    FailureNote, Fence, Message, MessageDetail, MessageId, NewMessage, OnDead, OutboxAdmin, OutboxStore,
+    Ownership, Place, Selection, Settlement, Slot, Tally, Verdict,
 };
 
 pub(super) const HOUR: Duration = Duration::from_secs(3600);
@@ -280,4 +280,32 @@ pub(super) fn wait() -> Verdict {
 
 pub(super) fn dead(then: OnDead) -> Verdict {
     Verdict::Dead { tally: attempts(1), failure: note(1), then }
+}
+
+/// What a person says about an act.
+pub(super) fn act() -> Act {
+    Act::new("probe", "to see what happens")
+}
+
+pub(super) async fn discard<F>(probe: &Probe<F>, messages: &[&NewMessage]) -> u64
+where
+    F: StoreFixture<Outbox: OutboxAdmin>,
+{
+    let selection = Selection::Ids(messages.iter().map(|message| message.id()).collect());
+    probe.outbox().discard(&selection, &act()).await.expect("discard succeeds")
+}
+
+pub(super) async fn redrive<F>(probe: &Probe<F>, messages: &[&NewMessage]) -> u64
+where
+    F: StoreFixture<Outbox: OutboxAdmin>,
+{
+    let selection = Selection::Ids(messages.iter().map(|message| message.id()).collect());
+    probe.outbox().redrive(&selection, &act()).await.expect("redrive succeeds")
+}
+
+pub(super) async fn show<F>(probe: &Probe<F>, id: MessageId) -> MessageDetail
+where
+    F: StoreFixture<Outbox: OutboxAdmin>,
+{
+    probe.outbox().show(id).await.expect("show succeeds").expect("the outbox knows the message")
 }
