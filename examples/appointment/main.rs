@@ -1,1 +1,244 @@
-fn main() {}
+//! A booking becomes a calendar invitation: an HTTP API, an SQLite file with an outbox, and mail by SMTP.
+//!
+//! Read `booking.rs` first: it is where appointment and message are committed together. This file only connects
+//! the parts. `cargo run --example appointment -- --help` lists what can be set.
+
+#![allow(
+    unreachable_pub,
+    reason = "a program has no API; `pub` marks what a module offers to its neighbours"
+)]
+
+mod api;
+mod booking;
+mod client;
+mod form;
+mod invite;
+mod mailbox;
+mod problem;
+mod settings;
+mod story;
+
+use std::future::Future;
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+use outbox::smtp::SmtpTransport;
+use outbox::sqlx::SqliteOutbox;
+use outbox::{DispatcherExt, LeasedDispatcher, Route};
+use sqlx::SqlitePool;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tracing_subscriber::EnvFilter;
+
+use crate::booking::Bookings;
+use crate::mailbox::Mailbox;
+use crate::settings::{Command, HELP, Settings};
+use crate::story::say;
+
+/// After a crash, at most this many invitations can go out twice: those that were under way.
+const MAX_IN_FLIGHT: usize = 32;
+/// How long a request may still take, and a mail, after Ctrl-C.
+const SHUTDOWN_WITHIN: Duration = Duration::from_secs(10);
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
+
+    let done = match Command::read(std::env::args_os().skip(1), |name| std::env::var_os(name)) {
+        Ok(Command::Help) => {
+            say(HELP);
+            Ok(())
+        }
+        Ok(Command::Serve(settings)) => run(settings).await,
+        Err(error) => Err(error),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(settings: Settings) -> Result<()> {
+    let data_dir = prepare(&settings.data_dir)?;
+    let (stop, stopped) = watch::channel(false);
+    let until_stopped = move || {
+        let mut stopped = stopped.clone();
+        // An error means that `stop` is gone, and with it everything else.
+        async move { drop(stopped.wait_for(|stop| *stop).await) }
+    };
+
+    // The database: the service's own tables and the outbox's, in one file.
+    let (pool, database) = open_database(&settings, &data_dir).await?;
+    let outbox = SqliteOutbox::builder(pool.clone())
+        // Off by default, since it costs a row per message; here `GET` shows what was delivered.
+        .history(true)
+        .build()
+        .context("cannot set up the outbox")?;
+    outbox.migrate().await.context("cannot create the tables of the outbox")?;
+    let bookings = Bookings::open(pool, outbox.clone(), settings.mail_from.clone()).await?;
+
+    // Where mail goes: to a real relay, or to a folder.
+    let mailbox = match &settings.smtp_url {
+        Some(_) => None,
+        None => Some(Mailbox::start(data_dir.join("mailbox")).await?),
+    };
+    let smtp_url = match (&settings.smtp_url, &mailbox) {
+        (Some(url), _) => url.clone(),
+        (None, Some(mailbox)) => mailbox.url(),
+        (None, None) => String::new(),
+    };
+    let smtp = SmtpTransport::from_url(&smtp_url).context("SMTP_URL cannot be used")?;
+
+    // The dispatcher: delivers what was committed, until it is accepted.
+    let dispatcher = LeasedDispatcher::builder(outbox)
+        .name("appointment")
+        .settings(outbox::Settings {
+            lease: settings.lease,
+            shutdown_within: SHUTDOWN_WITHIN,
+            ..outbox::Settings::default()
+        })
+        .route(Route::topic(invite::TOPIC, smtp).max_in_flight(MAX_IN_FLIGHT, 32 * 1024 * 1024))
+        .build()?;
+    let mut dispatching = tokio::spawn({
+        let stopped = until_stopped();
+        async move { dispatcher.run_until(stopped).await }
+    });
+
+    // The front door.
+    let listener = listen(settings.bind.as_deref()).await?;
+    let api = listener.local_addr().context("cannot start the HTTP API")?;
+    let server = axum::serve(listener, api::router(bookings)).with_graceful_shutdown(until_stopped());
+    let mut serving = tokio::spawn(server.into_future());
+
+    say("A booking becomes a calendar invitation.\n");
+    say(format!("  data folder  {}", data_dir.display()));
+    say(format!("  HTTP API     http://{api}"));
+    match &mailbox {
+        Some(mailbox) => say(format!(
+            "  mailbox      {} (for development; mails land in {})",
+            mailbox.url(),
+            mailbox.folder().path().display()
+        )),
+        None => say("  mail goes to the relay of SMTP_URL"),
+    }
+
+    let work = async {
+        let told = story::tell(api, &settings, &database, mailbox.as_ref()).await;
+        if settings.once {
+            return told;
+        }
+        if let Err(error) = told {
+            say(format!("\nThe sample did not arrive: {error:#}"));
+        }
+        say("\nServing until Ctrl-C.");
+        std::future::pending().await
+    };
+    let result = tokio::select! {
+        done = work => done,
+        signal = asked_to_stop() => signal,
+        ended = &mut serving => Err(anyhow!("the HTTP API stopped by itself: {ended:?}")),
+        ended = &mut dispatching => Err(anyhow!("the dispatcher stopped by itself: {ended:?}")),
+    };
+
+    // No more requests, then no more deliveries; the mailbox outlives both. A second Ctrl-C does not wait.
+    stop.send_replace(true);
+    let wind_down = async {
+        if !serving.is_finished() {
+            let _ = tokio::time::timeout(SHUTDOWN_WITHIN, serving).await;
+        }
+        if !dispatching.is_finished() {
+            dispatching
+                .await
+                .context("the dispatcher failed")?
+                .context("not all deliveries were finished")?;
+        }
+        Ok(())
+    };
+    let ended = tokio::select! {
+        ended = wind_down => ended,
+        _ = asked_to_stop() => Err(anyhow!("stopped at once; the next start goes on with what was under way")),
+    };
+    drop(mailbox);
+    result.and(ended)
+}
+
+/// Creates the data folder if need be. Git ignores one that was created: nobody commits a mailbox by mistake.
+fn prepare(data_dir: &Path) -> Result<PathBuf> {
+    let cannot = || format!("cannot create the data folder {}", data_dir.display());
+    if !data_dir.exists() {
+        std::fs::create_dir_all(data_dir).with_context(cannot)?;
+        std::fs::write(data_dir.join(".gitignore"), "*\n").with_context(cannot)?;
+    }
+    data_dir.canonicalize().with_context(cannot)
+}
+
+async fn open_database(settings: &Settings, data_dir: &Path) -> Result<(SqlitePool, PathBuf)> {
+    let options = match &settings.database_url {
+        Some(url) => url.parse().context("DATABASE_URL cannot be used")?,
+        None => SqliteConnectOptions::new().filename(data_dir.join("appointments.db")),
+    };
+    let options = options
+        .create_if_missing(true)
+        .foreign_keys(true)
+        .journal_mode(SqliteJournalMode::Wal)
+        // A booking that was answered must survive a power cut, and its message with it.
+        .synchronous(SqliteSynchronous::Full)
+        .busy_timeout(Duration::from_secs(5));
+    let database = options.get_filename().to_path_buf();
+    let pool = SqlitePoolOptions::new()
+        .max_connections(8)
+        .acquire_timeout(Duration::from_secs(5))
+        .connect_with(options)
+        .await
+        .with_context(|| format!("cannot open the database {}", database.display()))?;
+    Ok((pool, database))
+}
+
+/// Port 5000 is taken on many machines, so unless the address was chosen, any free port will do.
+async fn listen(bind: Option<&str>) -> Result<TcpListener> {
+    const USUAL: &str = "127.0.0.1:5000";
+    if let Some(address) = bind {
+        return TcpListener::bind(address).await.with_context(|| {
+            format!("cannot listen on BIND={address}; it must be a free address like {USUAL}")
+        });
+    }
+    match TcpListener::bind(USUAL).await {
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
+            let listener = TcpListener::bind("127.0.0.1:0").await.context("cannot start the HTTP API")?;
+            say("Port 5000 is taken, so the API gets a free port; set BIND to choose one.\n");
+            Ok(listener)
+        }
+        usual => {
+            usual.with_context(|| format!("cannot listen on {USUAL}; set BIND to choose another address"))
+        }
+    }
+}
+
+/// Ctrl-C, or the polite signal of a process manager.
+fn asked_to_stop() -> impl Future<Output = Result<()>> {
+    async {
+        #[cfg(unix)]
+        {
+            use tokio::signal::unix::{SignalKind, signal};
+            let mut terminate = signal(SignalKind::terminate()).context("cannot listen to SIGTERM")?;
+            tokio::select! {
+                interrupt = tokio::signal::ctrl_c() => interrupt.context("cannot listen to Ctrl-C"),
+                _ = terminate.recv() => Ok(()),
+            }
+        }
+        #[cfg(not(unix))]
+        tokio::signal::ctrl_c().await.context("cannot listen to Ctrl-C")
+    }
+}

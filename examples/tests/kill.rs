@@ -1,0 +1,157 @@
+//! The process is killed again and again while it books and delivers. Afterwards every committed appointment has its
+//! invitation, and nothing else has.
+
+mod support;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::http::{Method, StatusCode};
+use serde_json::json;
+use sqlx::Row;
+use support::{App, JSON, PATIENCE, command, count, mails, query};
+use tokio::sync::Notify;
+use uuid::Uuid;
+
+/// What the example lets go out at a time, which bounds the duplicates of a crash.
+const MAX_IN_FLIGHT: i64 = 32;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_during_20_bookings_no_invitation_is_lost() {
+    book_and_kill(20, 4).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "takes about a minute; scripts/test runs it"]
+async fn killed_during_200_bookings_no_invitation_is_lost() {
+    book_and_kill(200, 30).await;
+}
+
+/// Who books, over all lives of the process.
+#[derive(Default)]
+struct Guests {
+    asked: AtomicUsize,
+    /// The messages of the bookings that were answered.
+    answered: Mutex<BTreeSet<String>>,
+    answer: Notify,
+}
+
+/// Books until there are `bookings`, in `lives` processes of which all but the last are killed.
+async fn book_and_kill(bookings: usize, lives: usize) {
+    let data = tempfile::tempdir().expect("a folder");
+    let guests = Arc::new(Guests::default());
+    let mut in_flight = 0;
+
+    for life in 1..lives {
+        let app = Arc::new(start(data.path()).await);
+        // Each life gets its share of the bookings, from several clients.
+        let share = bookings * life / lives;
+        let book = || tokio::spawn(Arc::clone(&guests).book(Arc::clone(&app), share, 400));
+        let clients = [book(), book(), book(), book()];
+        // From start-up through the dead session's lease into the middle of deliveries.
+        tokio::time::sleep(random_moment(1_000)).await;
+        if life % 2 == 0 {
+            // Right after a commit, when the invitation is on its way.
+            let _ = tokio::time::timeout(Duration::from_secs(1), guests.answer.notified()).await;
+            tokio::time::sleep(random_moment(20)).await;
+        }
+        for client in clients {
+            client.abort();
+            let _ = client.await;
+        }
+        Arc::into_inner(app).expect("no client is left").kill().await;
+        in_flight += MAX_IN_FLIGHT.min(unsettled(data.path()).await);
+    }
+
+    let app = Arc::new(start(data.path()).await);
+    Arc::clone(&guests).book(Arc::clone(&app), bookings, 1).await;
+    let drained = async {
+        while unsettled(data.path()).await > 0 {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, drained).await.expect("everything is delivered");
+    assert!(Arc::into_inner(app).expect("no client is left").stop().await.success());
+
+    // The database judges: a POST that got no answer may have been committed or not.
+    let rows = query(
+        data.path(),
+        "select a.id, m.message_id from appointment a left join appointment_message m on m.appointment_id = a.id",
+    )
+    .await;
+    let committed: BTreeMap<String, String> = rows.iter().map(|row| (row.get(1), row.get(0))).collect();
+    assert_eq!(committed.len(), rows.len(), "one message for each appointment");
+    let mails = mails(data.path());
+    let mut copies: BTreeMap<&str, usize> = BTreeMap::new();
+    for mail in &mails {
+        let about = committed.get(&mail.message_id);
+        let about =
+            about.unwrap_or_else(|| panic!("{} belongs to no committed appointment", mail.message_id));
+        assert!(mail.ics["UID"].starts_with(about), "the mail of another appointment");
+        *copies.entry(&mail.message_id).or_default() += 1;
+    }
+    let missing: Vec<_> = committed.keys().filter(|id| !copies.contains_key(id.as_str())).collect();
+    assert!(missing.is_empty(), "{} invitations are missing: {missing:?}", missing.len());
+    let answered = guests.answered.lock().expect("no client panicked");
+    assert!(answered.iter().all(|message| committed.contains_key(message)), "an answered booking is gone");
+    assert!(answered.len() >= bookings / 2, "only {} bookings were answered", answered.len());
+
+    let duplicates = mails.len() - committed.len();
+    println!(
+        "{} kills, {} appointments committed ({} answered), {} mails: {duplicates} duplicates, at most {in_flight} were in flight",
+        lives - 1,
+        committed.len(),
+        answered.len(),
+        mails.len(),
+    );
+    assert!(duplicates as i64 <= in_flight, "more duplicates than messages in flight");
+}
+
+async fn start(data_dir: &Path) -> App {
+    let mut command = command(data_dir);
+    command.env("OUTBOX_LEASE_MS", "300");
+    App::spawn(command).await
+}
+
+impl Guests {
+    /// Books one after another until `share` bookings were asked for by all clients together, with pauses of up to
+    /// `pause` milliseconds.
+    async fn book(self: Arc<Self>, app: Arc<App>, share: usize, pause: u64) {
+        loop {
+            tokio::time::sleep(random_moment(pause)).await;
+            let number = self.asked.fetch_add(1, Ordering::SeqCst);
+            if number >= share {
+                self.asked.fetch_sub(1, Ordering::SeqCst);
+                return;
+            }
+            let body = json!({
+                "name": format!("Guest {number}"),
+                "email": format!("guest{number}@example.org"),
+                "startsAtUtc": "2030-05-01T09:30:00Z",
+                "endsAtUtc": "2030-05-01T10:00:00Z",
+            });
+            // Now and then the process dies under the request; whether it was committed, the database knows.
+            let answer = app.try_send(Method::POST, "/appointment", &[JSON], body.to_string()).await;
+            if let Ok(answer) = answer {
+                assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.body);
+                let message = answer.body["messageId"].as_str().expect("a message id").to_owned();
+                self.answered.lock().expect("no client panicked").insert(message);
+                self.answer.notify_one();
+            }
+        }
+    }
+}
+
+/// Committed messages that are not settled as delivered: whatever was in flight is among them.
+async fn unsettled(data_dir: &Path) -> i64 {
+    count(data_dir, "select (select count(*) from outbox_messages) + (select count(*) from outbox_deferred)")
+        .await
+}
+
+fn random_moment(below_ms: u64) -> Duration {
+    let random = Uuid::now_v7().as_u64_pair().1;
+    Duration::from_millis(random % below_ms)
+}
