@@ -43,8 +43,8 @@ pub(super) async fn claim(
     if request.restart {
         reading.cursor.mark = 0;
     }
-    // A claim that finds the caller's hands full does not make what is in them newer.
-    if request.restart || request.held.is_empty() || reading.cursor.changes.is_none() {
+    // A claim that reads on does not make what the caller holds any newer.
+    if request.restart || reading.cursor.changes.is_none() {
         reading.cursor.changes = look.try_get(1)?;
     }
     let mut room = Room { messages: request.limit.max(1), bytes: request.max_bytes };

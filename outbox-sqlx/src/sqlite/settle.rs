@@ -25,25 +25,21 @@ pub(super) async fn settle(
     }
     delivered(&mut tx, sql, history, fence.now, settlement.verdicts).await?;
     let others: Vec<SetAside<'_>> = settlement.verdicts.iter().filter_map(set_aside_as).collect();
-    if !settlement.ended.is_empty() {
-        let ended = json_list(settlement.ended.iter().map(|number| number.0));
-        sqlx::query(sql.end_batches.clone()).bind(epoch.0).bind(ended).execute(&mut *tx).await?;
-    }
+    let changed = changes.is_some_and(|changes| changes != fence.changes);
+    // An earlier try, whose answer was lost, may have begun what is not begun now.
+    let unbegun = settlement.begin.filter(|_| changed).map(|batch| batch.number);
+    let ended: Vec<i64> = settlement.ended.iter().copied().chain(unbegun).map(|number| number.0).collect();
+    end(&mut tx, sql, epoch, ended).await?;
     if !others.is_empty() {
         set_aside::set_aside(&mut tx, sql, fence.now, &others).await?;
         let places = to_json(&others)?;
         sqlx::query(sql.settled_places.clone()).bind(epoch.0).bind(places).execute(&mut *tx).await?;
     }
-    let mut answer = Fence::Held;
-    if let Some(batch) = settlement.begin {
-        if changes.is_some_and(|changes| changes != fence.changes) {
-            answer = Fence::Changed;
-        } else {
-            begin(&mut tx, sql, epoch, batch).await?;
-        }
+    if let Some(batch) = settlement.begin.filter(|_| !changed) {
+        begin(&mut tx, sql, epoch, batch).await?;
     }
     tx.commit().await?;
-    Ok(answer)
+    Ok(if unbegun.is_some() { Fence::Changed } else { Fence::Held })
 }
 
 /// What the first statement of a write transaction finds out about a session.
@@ -71,6 +67,19 @@ impl Standing {
             owner: row.try_get(3)?,
         })
     }
+}
+
+async fn end(
+    tx: &mut SqliteConnection,
+    sql: &Statements,
+    epoch: Epoch,
+    batches: Vec<i64>,
+) -> Result<(), sqlx::Error> {
+    if !batches.is_empty() {
+        let batches = json_list(batches.into_iter());
+        sqlx::query(sql.end_batches.clone()).bind(epoch.0).bind(batches).execute(tx).await?;
+    }
+    Ok(())
 }
 
 async fn begin(
