@@ -16,11 +16,11 @@ pub(crate) fn finish(printed: &str, properties: usize) -> Result<String, MailErr
     Ok(calendar)
 }
 
-/// A parameter value in the encoding of RFC 6868, which gives `"` and `^` a form that no parser trips over.
+/// A parameter value in quotes, in the encoding of RFC 6868, which gives `"` and `^` a form that no parser trips over.
 /// A backslash becomes a slash: it means nothing there, but widespread readers take it for an escape, even of the
-/// closing quote.
+/// closing quote. The quotes are there for readers that stumble over other characters.
 pub(crate) fn parameter(value: &str) -> String {
-    value.replace('^', "^^").replace('"', "^'").replace('\n', "^n").replace('\\', "/")
+    format!("\"{}\"", value.replace('^', "^^").replace('"', "^'").replace('\n', "^n").replace('\\', "/"))
 }
 
 /// Appends `line` with CRLF, cut into pieces of at most 75 octets and never inside a character.
@@ -124,12 +124,12 @@ mod tests {
 
     #[test]
     fn quotes_carets_and_line_breaks_in_parameters_are_encoded() {
-        assert_eq!(parameter("a \"b\" ^c\nd"), "a ^'b^' ^^c^nd");
+        assert_eq!(parameter("a \"b\" ^c\nd"), "\"a ^'b^' ^^c^nd\"");
     }
 
     #[test]
     fn a_backslash_in_a_parameter_cannot_escape_its_quote() {
-        assert_eq!(parameter("a;\\"), "a;/");
+        assert_eq!(parameter("a;\\"), "\"a;/\"");
     }
 
     const GOOD: &str = "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nBEGIN:VEVENT\r\n\

@@ -1,4 +1,47 @@
 //! Outbox transport for mail and calendar invitations over SMTP.
+//!
+//! A mail is written as an [`EmailMessage`] and rendered when it is enqueued: what lies in the outbox are its final
+//! bytes and its envelope, a [`StoredMail`]. So every attempt sends the same mail, and a change of the program never
+//! alters what waits. [`SmtpTransport`] brings it to a relay.
+//!
+//! A [`CalendarInvite`] makes it an invitation that calendar programs act on (RFC 5545, 5546, 6047). The message's
+//! key is then the uid of the appointment, so its messages are delivered in their order.
+//!
+//! ```
+//! use std::time::{Duration, SystemTime};
+//!
+//! use outbox_transport_smtp::{CalendarInvite, EmailMessage, MailError, Mailbox};
+//!
+//! # fn main() -> Result<(), MailError> {
+//! # let starts = SystemTime::now();
+//! let invite = CalendarInvite::request("0197f7a2-7a1c-7c3e-9d0b-2f8f5f6b1c11@example.org")
+//!     .organizer(Mailbox::new("studio@example.org")?.named("The studio")?)
+//!     .attendee(Mailbox::new("anna@example.com")?.named("Anna Berg")?)
+//!     .time(starts, starts + Duration::from_secs(30 * 60))
+//!     .summary("First lesson")
+//!     .build()?;
+//! let message = EmailMessage::invitation(invite)
+//!     .text("Your first lesson is booked. See you!")
+//!     .build()?
+//!     .to_message("invitations")?
+//!     .build()?; // and now `outbox.enqueue(&mut tx, &[message])`
+//! # assert_eq!(message.key(), Some("0197f7a2-7a1c-7c3e-9d0b-2f8f5f6b1c11@example.org"));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What people may type
+//!
+//! Names, titles and notes come from outside, and both a mail and a calendar could be broken open by them. So:
+//!
+//! * Control characters are refused, with a [`MailError`] that names the field; in texts of one line (names, subject,
+//!   summary, location) line breaks are among them.
+//! * In texts of one line, runs of white space become one space. In texts of several lines (text, HTML,
+//!   description), line breaks of every kind become one kind.
+//! * Everything else comes back as it was typed, except a backslash in a name, which calendars show as a slash.
+//! * An address is one plain address in ASCII; an internationalised domain is written in its ASCII form. Local parts
+//!   beyond ASCII are refused, since many servers still refuse them.
+//! * The finished mail and calendar are read again and checked before anything is stored.
 
 mod classify;
 mod config;
@@ -6,6 +49,7 @@ mod connection;
 mod content_line;
 mod email;
 mod envelope;
+mod header;
 mod ical;
 mod invite;
 mod mail_error;

@@ -1,11 +1,10 @@
 //! A mail as bytes (RFC 5322, RFC 2045), with an invitation as RFC 6047 wants it.
 
-use email_encoding::headers::{rfc2047, writer::EmailWriter};
 use lettre::message::header::{ContentTransferEncoding, ContentType, HeaderName, HeaderValue};
 use lettre::message::{Attachment, Body, MultiPart, MultiPartBuilder, SinglePart};
 use outbox_core::MessageId;
 
-use crate::{CalendarInvite, EmailMessage, MailError, Mailbox};
+use crate::{CalendarInvite, EmailMessage, MailError, header};
 
 /// Renders `email`; the same mail and id give the same bytes.
 ///
@@ -20,16 +19,18 @@ use crate::{CalendarInvite, EmailMessage, MailError, Mailbox};
 ///
 /// Without an invitation it is the alternative alone, or just the text.
 pub(crate) fn render(email: &EmailMessage, id: MessageId) -> Result<Vec<u8>, MailError> {
+    let mailbox =
+        |name, mailbox| header::mailbox(name, mailbox).map_err(|_| malformed("a name cannot be encoded"));
     let builder = lettre::Message::builder()
         .date(email.date)
         .message_id(Some(format!("<{id}@{}>", email.from.address().domain())))
-        .from(mailbox(&email.from))
-        .to(mailbox(&email.to))
-        .raw_header(subject(&email.subject)?)
+        .raw_header(mailbox("From", &email.from)?)
+        .raw_header(mailbox("To", &email.to)?)
+        .raw_header(header::subject(&email.subject).map_err(|_| malformed("the subject cannot be encoded"))?)
         // Some relays replace Message-ID; receivers that deduplicate need a name of the message that stays.
         .raw_header(HeaderValue::new(HeaderName::new_from_ascii_str("Outbox-Message-Id"), id.to_string()));
     let builder = match &email.reply_to {
-        Some(reply_to) => builder.reply_to(mailbox(reply_to)),
+        Some(reply_to) => builder.raw_header(mailbox("Reply-To", reply_to)?),
         None => builder,
     };
     let text = text_part(ContentType::TEXT_PLAIN, &email.text)?;
@@ -53,23 +54,6 @@ pub(crate) fn render(email: &EmailMessage, id: MessageId) -> Result<Vec<u8>, Mai
     let bytes = message.map_err(|_| malformed("a header is missing"))?.formatted();
     check(&bytes).map_err(malformed)?;
     Ok(bytes)
-}
-
-fn mailbox(mailbox: &Mailbox) -> lettre::message::Mailbox {
-    lettre::message::Mailbox::new(mailbox.name().map(str::to_owned), mailbox.address().clone())
-}
-
-/// Encoded words (RFC 2047) where the text is not plain, or looks like an encoded word itself.
-fn subject(text: &str) -> Result<HeaderValue, MailError> {
-    let name = HeaderName::new_from_ascii_str("Subject");
-    if text.is_ascii() && !text.contains("=?") && text.split(' ').all(|word| word.len() <= 60) {
-        return Ok(HeaderValue::new(name, text.to_owned()));
-    }
-    let mut encoded = String::new();
-    let mut writer = EmailWriter::new(&mut encoded, "Subject: ".len(), 0, false);
-    rfc2047::encode(text, &mut writer).map_err(|_| malformed("the subject cannot be encoded"))?;
-    drop(writer);
-    Ok(HeaderValue::dangerous_new_pre_encoded(name, text.to_owned(), encoded))
 }
 
 /// Quoted-printable or base64, whichever is shorter. Never 7bit, in which a body could hold a boundary.

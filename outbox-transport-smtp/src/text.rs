@@ -2,15 +2,14 @@
 
 use crate::MailError;
 
-/// A text of one line: runs of white space become one space, none at the ends. Control characters are refused,
-/// and with them every line break that a receiver could take for one.
+/// A text of one line: runs of white space, Unicode's among it, become one space, none at the ends. Control
+/// characters are refused, and with them every line break that a receiver could take for one.
 pub(crate) fn one_line(field: &'static str, text: &str, limit: usize) -> Result<String, MailError> {
     within(field, text, limit)?;
     if text.chars().any(|c| c.is_control() && c != '\t') {
         return Err(MailError::ControlCharacter { field });
     }
-    let white = |c| matches!(c, ' ' | '\t' | '\u{2028}' | '\u{2029}');
-    Ok(text.split(white).filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" "))
+    Ok(text.split_whitespace().collect::<Vec<_>>().join(" "))
 }
 
 /// A text of several lines: line breaks of every kind (those of UAX #14: CRLF, CR, LF, VT, FF, NEL, LS, PS) become
@@ -43,7 +42,7 @@ mod tests {
 
     #[test]
     fn white_space_in_one_line_becomes_one_space() {
-        assert_eq!(one_line("name", "  Anna \t\u{2028} Berg ", 99).expect("valid"), "Anna Berg");
+        assert_eq!(one_line("name", "  Anna \t\u{2028}\u{a0} Berg\u{3000}", 99).expect("valid"), "Anna Berg");
     }
 
     #[test]

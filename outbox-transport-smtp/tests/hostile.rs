@@ -231,7 +231,8 @@ fn simple() -> Typed {
 
 /// The documented form of a text of one line.
 fn one_line(text: &str) -> String {
-    let mut tidy = text.replace(['\t', '\u{2028}', '\u{2029}'], " ");
+    let white = |c| " \t\u{a0}\u{1680}\u{2028}\u{2029}\u{202f}\u{205f}\u{3000}".contains(c);
+    let mut tidy = text.replace(|c| white(c) || ('\u{2000}'..='\u{200a}').contains(&c), " ");
     while tidy.contains("  ") {
         tidy = tidy.replace("  ", " ");
     }

@@ -30,7 +30,7 @@ fn a_request_is_this_calendar() {
         "DTSTART:20270116T090000Z",
         "LAST-MODIFIED:20270115T080000Z",
         "LOCATION:Hall 1",
-        "ORGANIZER;CN=The studio:mailto:studio@example.org",
+        "ORGANIZER;CN=\"The studio\":mailto:studio@example.org",
         "SEQUENCE:0",
         "STATUS:CONFIRMED",
         "SUMMARY:First lesson",
