@@ -35,3 +35,5 @@ impl StoreFixture for Memory {
 
 outbox_core::store_conformance!(Memory);
 outbox_core::admin_conformance!(Memory);
+outbox_core::inbox_conformance!(Memory);
+outbox_core::enqueued_in_conformance!(Memory);

@@ -47,6 +47,7 @@
 //! | [`admin_conformance!`](crate::admin_conformance) | one whose outbox is an [`OutboxAdmin`](crate::OutboxAdmin) and keeps a history |
 //! | [`inbox_conformance!`](crate::inbox_conformance) | one whose outbox is an [`Inbox`](crate::Inbox) |
 //! | [`enqueued_in_conformance!`](crate::enqueued_in_conformance) | one whose outbox is an [`EnqueuedIn`](crate::EnqueuedIn) |
+//! | [`corrupt_conformance!`](crate::corrupt_conformance) | a [`CorruptFixture`] |
 //! | [`transport_conformance!`](crate::transport_conformance) | a [`TransportFixture`] |
 //!
 //! The checks are functions too, one per promise, so that a test can call a single one. They panic with a sentence
@@ -54,18 +55,31 @@
 //! release.
 
 mod admin;
+mod corrupt;
+mod enqueued_in;
+mod inbox;
 mod probe;
 mod store;
+mod transport;
 
 use std::future::Future;
+use std::pin::pin;
 use std::time::Duration;
 
+use futures_util::future::{Either, select};
+
+pub use corrupt::CorruptFixture;
 pub use store::StoreFixture;
+pub use transport::TransportFixture;
 
 /// The checks of stores, one function each.
 pub mod checks {
     pub use super::admin::checks as admin;
+    pub use super::corrupt::checks as corrupt;
+    pub use super::enqueued_in::checks as enqueued_in;
+    pub use super::inbox::checks as inbox;
     pub use super::store::checks as store;
+    pub use super::transport::checks as transport;
 }
 
 /// How long a check may take before it counts as hanging.
@@ -85,6 +99,20 @@ pub fn run<F: Future<Output = ()>>(check: F) {
     });
     // What a failed check left behind must not hold up the test.
     runtime.shutdown_background();
+}
+
+/// Polls `future` up to `polls` times, with time for the database in between, and drops it unless it has answered.
+async fn drop_after<T>(polls: u32, future: impl Future<Output = T>) -> Option<T> {
+    let mut future = pin!(future);
+    for _ in 0..polls {
+        // The other branch always ends, so the future is polled and let go again.
+        let pause = pin!(tokio::time::sleep(Duration::from_micros(200)));
+        match select(future.as_mut(), pause).await {
+            Either::Left((answer, _)) => return Some(answer),
+            Either::Right(_) => {}
+        }
+    }
+    None
 }
 
 /// Expands to one `#[test]` per check; those that are excepted are ignored, for the reason given.

@@ -45,13 +45,13 @@ pub async fn a_delivered_message_cannot_be_discarded<F: StoreFixture<Outbox: Out
 }
 
 pub async fn discarding_the_head_frees_its_key<F: StoreFixture<Outbox: OutboxAdmin>>(fixture: F) {
-    for then in [retry(HOUR), dead(OnDead::Park)] {
-        let probe = Probe::new(F::fresh().await);
-        let mut session = probe.start().await;
+    let probe = Probe::new(fixture);
+    let mut session = probe.start().await;
+    for head in [retry(HOUR), dead(OnDead::Park)] {
         let messages = line("a", 4);
         probe.enqueue(&messages).await;
         let claimed = places(&probe.claim(&mut session).await);
-        let verdicts = [(claimed[0], then), (claimed[1], wait()), (claimed[2], wait()), (claimed[3], wait())];
+        let verdicts = [(claimed[0], head), (claimed[1], wait()), (claimed[2], wait()), (claimed[3], wait())];
         probe.settle(&mut session, &verdicts).await;
         assert_eq!(discard(&probe, &[&messages[0]]).await, 1, "the head");
         let claimed = probe.claim_anew(&mut session).await;
@@ -61,7 +61,6 @@ pub async fn discarding_the_head_frees_its_key<F: StoreFixture<Outbox: OutboxAdm
             "the rest follows in order"
         );
     }
-    drop(fixture);
 }
 
 pub async fn discarding_from_the_middle_keeps_the_order<F: StoreFixture<Outbox: OutboxAdmin>>(fixture: F) {

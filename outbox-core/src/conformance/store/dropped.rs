@@ -1,10 +1,6 @@
 //! A future that is dropped half-way (a deadline passed) leaves the store usable and nothing half-written.
 
-use std::pin::pin;
-use std::time::Duration;
-
-use futures_util::future::{Either, select};
-
+use super::super::drop_after;
 use super::super::probe::*;
 use super::StoreFixture;
 use crate::{ClaimRequest, Enqueue, Fence, OutboxStore, Settlement};
@@ -110,18 +106,4 @@ pub async fn a_dropped_enqueue_shares_the_fate_of_its_transaction<F: StoreFixtur
         [later.id()],
         "the next transaction is unharmed"
     );
-}
-
-/// Polls `future` up to `polls` times, with time for the database in between, and drops it unless it has answered.
-async fn drop_after<T>(polls: u32, future: impl Future<Output = T>) -> Option<T> {
-    let mut future = pin!(future);
-    for _ in 0..polls {
-        // The other branch always ends, so the future is polled and let go again.
-        let pause = pin!(tokio::time::sleep(Duration::from_micros(200)));
-        match select(future.as_mut(), pause).await {
-            Either::Left((answer, _)) => return Some(answer),
-            Either::Right(_) => {}
-        }
-    }
-    None
 }
