@@ -142,18 +142,7 @@ impl App {
         headers: &[(&str, &str)],
         body: impl Into<Body>,
     ) -> Answer {
-        self.try_send(method, path, headers, body).await.expect("the API answers")
-    }
-
-    /// As [`send`](Self::send); fails when the process dies meanwhile.
-    pub async fn try_send(
-        &self,
-        method: Method,
-        path: &str,
-        headers: &[(&str, &str)],
-        body: impl Into<Body>,
-    ) -> Result<Answer, Box<dyn std::error::Error + Send + Sync>> {
-        send(self.api, method, path, headers, body.into()).await
+        send(self.api, method, path, headers, body.into()).await.expect("the API answers")
     }
 
     /// Waits until every message of the appointment is delivered; answers what `GET` shows then.
@@ -190,7 +179,7 @@ impl App {
 
 pub const JSON: (&str, &str) = ("content-type", "application/json");
 
-/// One request on a connection of its own.
+/// One request on a connection of its own. Fails when the process dies meanwhile.
 pub async fn send(
     api: SocketAddr,
     method: Method,
