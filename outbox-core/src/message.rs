@@ -142,7 +142,6 @@ pub struct NewMessage {
 
 impl NewMessage {
     /// Starts a message of `topic`; everything else has a default.
-    #[must_use]
     pub fn builder(topic: impl Into<String>) -> MessageBuilder {
         MessageBuilder {
             message: Self {

@@ -62,11 +62,10 @@ mod probe;
 mod store;
 mod transport;
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
-
-use futures_util::future::{Either, select};
 
 pub use corrupt::CorruptFixture;
 pub use store::StoreFixture;
@@ -101,16 +100,14 @@ pub fn run<F: Future<Output = ()>>(check: F) {
     runtime.shutdown_background();
 }
 
-/// Polls `future` up to `polls` times, with time for the database in between, and drops it unless it has answered.
+/// Polls `future` up to `polls` times, with time for what it waits for in between, and drops it unless it has answered.
 async fn drop_after<T>(polls: u32, future: impl Future<Output = T>) -> Option<T> {
     let mut future = pin!(future);
     for _ in 0..polls {
-        // The other branch always ends, so the future is polled and let go again.
-        let pause = pin!(tokio::time::sleep(Duration::from_micros(200)));
-        match select(future.as_mut(), pause).await {
-            Either::Left((answer, _)) => return Some(answer),
-            Either::Right(_) => {}
+        if let Poll::Ready(answer) = poll_fn(|context| Poll::Ready(future.as_mut().poll(context))).await {
+            return Some(answer);
         }
+        tokio::time::sleep(Duration::from_micros(100)).await;
     }
     None
 }

@@ -53,6 +53,7 @@ pub async fn discarding_the_head_frees_its_key<F: StoreFixture<Outbox: OutboxAdm
         let claimed = places(&probe.claim(&mut session).await);
         let verdicts = [(claimed[0], head), (claimed[1], wait()), (claimed[2], wait()), (claimed[3], wait())];
         probe.settle(&mut session, &verdicts).await;
+        assert!(probe.claim_anew(&mut session).await.is_empty(), "the whole key waits");
         assert_eq!(discard(&probe, &[&messages[0]]).await, 1, "the head");
         let claimed = probe.claim_anew(&mut session).await;
         assert_eq!(
