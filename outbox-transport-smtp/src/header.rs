@@ -87,6 +87,12 @@ mod tests {
     }
 
     #[test]
+    fn a_long_word_in_a_subject_is_cut_into_encoded_words() {
+        let field = printed(subject(&"x".repeat(1_000)));
+        assert!(field.split("\r\n").all(|line| line.len() <= 78), "{field}");
+    }
+
+    #[test]
     fn long_fields_are_folded_and_no_line_is_blank() {
         for text in ["word ".repeat(50), "ä".repeat(250), "ä ".repeat(125), "\" ".repeat(125)] {
             for field in [to(&text), printed(subject(text.trim()))] {
