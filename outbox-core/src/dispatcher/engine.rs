@@ -209,7 +209,7 @@ impl Engine {
     }
 
     fn may_claim(&self) -> bool {
-        self.stop_at.is_none() && self.holds() && self.ledger.has_room()
+        self.stop_at.is_none() && self.holds() && self.ledger.claim_room(self.parts.settings.batch).is_some()
     }
 
     fn holds(&self) -> bool {
@@ -228,8 +228,11 @@ impl Engine {
     }
 
     fn start_claim(&mut self) {
-        let Some(epoch) = self.epoch else { return };
         let settings = &self.parts.settings;
+        let (Some(epoch), Some((limit, max_bytes))) = (self.epoch, self.ledger.claim_room(settings.batch))
+        else {
+            return;
+        };
         self.claiming = true;
         self.claim_is_stale = false;
         self.claims += 1;
@@ -240,7 +243,6 @@ impl Engine {
         let held = self.ledger.places();
         let wanting = self.ledger.wanting(settings.batch, Instant::now());
         let slots = self.lease.borrow().slots.clone();
-        let (limit, max_bytes) = (settings.batch, settings.max_held_bytes);
         let deadline = settings.store_deadline();
         let claim = async move {
             let wants = |topic: &str| find(&parts.routes, topic).is_some_and(|route| wanting[route]);
@@ -327,7 +329,7 @@ impl Engine {
                     self.poll.empty(claim.next_due);
                 } else {
                     self.quiet = false;
-                    self.poll.found(claim.more);
+                    self.poll.found(claim.more || claim.messages.len() >= self.parts.settings.batch);
                     self.ledger.take_in(claim.messages, number);
                 }
             }

@@ -189,9 +189,12 @@ impl Ledger {
         self.held.iter().any(|(_, held)| !self.states[held.route].is_paused(now))
     }
 
-    /// Whether a claim makes sense: some route has room for a batch.
-    pub(super) fn has_room(&self) -> bool {
-        (0..self.states.len()).any(|route| self.room(route) > 0)
+    /// How many messages and bytes a claim may bring: what the emptiest route has room for, up to `batch` messages;
+    /// `None` while no route has room for a batch, since small claims cost as much as large ones.
+    pub(super) fn claim_room(&self, batch: usize) -> Option<(usize, usize)> {
+        let bytes = |route: usize| self.quota_bytes.saturating_sub(self.states[route].held_bytes);
+        let open = (0..self.states.len()).filter(|route| self.room(*route) >= batch);
+        open.map(bytes).max().map(|bytes| (batch, bytes))
     }
 
     /// Which routes want messages that were set aside: room for a batch and no pause.
