@@ -49,10 +49,14 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
-    /// The conversation ended after the relay had taken the sender and before the final dot: nothing was
-    /// accepted, and whether message or relay is to blame cannot be told from this alone.
+    /// The conversation broke or fell out of step after the relay had taken the sender and before the final dot:
+    /// nothing was accepted, and whether message or relay is to blame cannot be told from this alone.
     pub(crate) fn broke_off_before_the_dot(&self) -> bool {
-        let broke = matches!(self.cause, Cause::Lost(_) | Cause::Timeout(_) | Cause::Garbled(_));
+        let broke = match &self.cause {
+            Cause::Lost(_) | Cause::Timeout(_) | Cause::Garbled(_) => true,
+            Cause::Reply(reply) => reply.code < 400,
+            Cause::Lacks(_) | Cause::Unfit(_) => false,
+        };
         broke && (Stage::RcptTo..Stage::FinalDot).contains(&self.stage)
     }
 
@@ -255,6 +259,7 @@ mod tests {
         let lost = Cause::Lost("reset".into());
         for stage in [RcptTo, Data, Body] {
             assert!(Failure { stage, cause: lost.clone() }.broke_off_before_the_dot(), "{stage:?}");
+            assert!(Failure { stage, cause: reply(250) }.broke_off_before_the_dot(), "{stage:?}");
             assert!(!Failure { stage, cause: reply(451) }.broke_off_before_the_dot(), "{stage:?}");
         }
         for stage in [Connect, Login, MailFrom, FinalDot] {

@@ -75,6 +75,7 @@ pub struct SmtpTransportBuilder {
     hello_name: Option<String>,
     connections: usize,
     rate_limit: Option<u32>,
+    starts_for: Duration,
     root_certificates: Vec<Vec<u8>>,
     timeouts: Timeouts,
     pub(crate) invalid: Option<ConfigError>,
@@ -92,6 +93,7 @@ pub(crate) struct Config {
     pub(crate) hello: Option<ClientId>,
     pub(crate) connections: usize,
     pub(crate) rate_limit: Option<u32>,
+    pub(crate) starts_for: Duration,
     pub(crate) timeouts: Timeouts,
 }
 
@@ -106,6 +108,7 @@ impl SmtpTransportBuilder {
             hello_name: None,
             connections: 4,
             rate_limit: None,
+            starts_for: Duration::from_secs(60),
             root_certificates: Vec::new(),
             timeouts: Timeouts::default(),
             invalid: None,
@@ -161,10 +164,17 @@ impl SmtpTransportBuilder {
 
     /// Mails per second at most, evenly spaced: for relays that throttle. No limit unless set.
     ///
-    /// A batch starts mails for one minute; what does not fit goes out again soon at no cost. Keep
-    /// [`Route::batch`](outbox_core::Route::batch) at or below what the limit allows in that minute.
+    /// What a batch cannot start within [`starts_for`](Self::starts_for) goes out again soon at no cost. Keep
+    /// [`Route::batch`](outbox_core::Route::batch) at or below what the limit allows in that time.
     pub fn rate_limit(mut self, per_second: u32) -> Self {
         self.rate_limit = Some(per_second);
+        self
+    }
+
+    /// How long after it was handed over a batch still starts mails: 1 min unless set. What is not started by then
+    /// is not sent and goes out again soon, so that a slow relay does not hold a batch for hours.
+    pub fn starts_for(mut self, time: Duration) -> Self {
+        self.starts_for = time;
         self
     }
 
@@ -202,10 +212,10 @@ impl SmtpTransportBuilder {
         if encryption == Encryption::None && self.login.is_some() && !self.allow_unencrypted_login {
             return Err(ConfigError::UnencryptedLogin);
         }
-        if let Some((user, password)) = &self.login {
-            if user.is_empty() || user.contains('\0') || password.contains('\0') {
-                return refuse("login", "needs a user, and no NUL character");
-            }
+        if let Some((user, password)) = &self.login
+            && (user.is_empty() || user.contains('\0') || password.contains('\0'))
+        {
+            return refuse("login", "needs a user, and no NUL character");
         }
         if self.connections == 0 || self.connections > MAX_CONNECTIONS {
             return refuse("connections", "must be between 1 and 1,000");
@@ -218,6 +228,9 @@ impl SmtpTransportBuilder {
         if steps.iter().any(|step| step.is_zero() || *step > MAX_TIMEOUT) {
             return refuse("timeouts", "must each be more than zero and at most a day");
         }
+        if self.starts_for.is_zero() || self.starts_for > MAX_TIMEOUT {
+            return refuse("starts_for", "must be more than zero and at most a day");
+        }
         Ok(Config {
             port: self.port.unwrap_or(if encryption == Encryption::Tls { 465 } else { 587 }),
             tls: (encryption != Encryption::None).then_some(tls),
@@ -227,6 +240,7 @@ impl SmtpTransportBuilder {
             hello: self.hello_name.map(hello).transpose()?,
             connections: self.connections,
             rate_limit: self.rate_limit,
+            starts_for: self.starts_for,
             timeouts: self.timeouts,
             host: self.host,
         })
@@ -380,6 +394,7 @@ mod tests {
             (builder().login("", "secret"), "login"),
             (builder().login("user", "a\0b"), "login"),
             (builder().hello_name("app\r\nMAIL"), "hello_name"),
+            (builder().starts_for(Duration::ZERO), "starts_for"),
             (builder().timeouts(zero), "timeouts"),
             (builder().timeouts(endless), "timeouts"),
             (builder().root_certificates("no certificate"), "root certificates"),

@@ -27,8 +27,8 @@ use crate::reply::Reply;
 /// mail in doubt. What is about the relay and not about one mail (no connection, TLS, login, `421`) makes it
 /// unavailable, which pauses the route and spends no attempt.
 ///
-/// A batch starts mails for one minute; what is not started by then, or once the relay is unavailable, is not
-/// sent and goes out again soon. Dropping `deliver` closes the connections in use, and leaves in doubt only the
+/// A batch starts mails for one minute (see [`starts_for`](SmtpTransportBuilder::starts_for)); what is not started
+/// by then, or once the relay is unavailable, is not sent and goes out again soon. Dropping `deliver` closes the connections in use, and leaves in doubt only the
 /// mails whose final dot may have been written.
 #[derive(Clone)]
 pub struct SmtpTransport {
@@ -77,7 +77,7 @@ impl SmtpTransport {
 impl Transport for SmtpTransport {
     async fn deliver(&self, batch: &[Delivery], report: &DeliveryReport) {
         let config = &self.relay.config;
-        let start_until = Instant::now() + STARTS_FOR;
+        let start_until = Instant::now() + config.starts_for;
         let mails = Arc::new(Mails {
             relay: Arc::clone(&self.relay),
             start_until,
@@ -95,8 +95,8 @@ impl Transport for SmtpTransport {
 
     /// The time to start mails in, and the longest that the last one may take.
     fn deadline(&self) -> Duration {
-        let timeouts = &self.relay.config.timeouts;
-        STARTS_FOR + timeouts.until_the_dot() + timeouts.block + timeouts.final_dot + SLACK
+        let Config { timeouts, starts_for, .. } = &self.relay.config;
+        *starts_for + timeouts.until_the_dot() + timeouts.block + timeouts.final_dot + SLACK
     }
 }
 
@@ -112,7 +112,6 @@ impl fmt::Debug for SmtpTransport {
     }
 }
 
-const STARTS_FOR: Duration = Duration::from_secs(60);
 const SLACK: Duration = Duration::from_secs(10);
 
 struct Relay {
@@ -181,9 +180,10 @@ impl Mails {
                 Err(failure) => failure,
             };
             let outcome = self.failed(&failure);
+            let broke_off = failure.broke_off_before_the_dot();
             let relay_is_to_blame = matches!(outcome, Outcome::Unavailable { .. });
-            if reused && failure.stage == Stage::MailFrom && relay_is_to_blame {
-                // A connection that was idle proves nothing about the relay; a fresh one does.
+            if reused && failure.stage < Stage::FinalDot && (broke_off || relay_is_to_blame) {
+                // A connection that was idle proves nothing about relay or mail; a fresh one does.
                 continue;
             }
             if connection.in_step(&failure) {
@@ -191,7 +191,7 @@ impl Mails {
             } else {
                 drop(connection);
             }
-            if failure.broke_off_before_the_dot() {
+            if broke_off {
                 // The message's doing or the relay's? A relay that is gone does not take a connection either.
                 match Connection::open(config, self.dot_until).await {
                     Ok(connection) => pool.put_back(connection),

@@ -27,6 +27,9 @@ pub(crate) struct Wire {
     pub(crate) until: Instant,
 }
 
+/// Room for a reply of usual length, so that one read takes it whole.
+const RECEIVE: usize = 1_024;
+
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
@@ -55,7 +58,13 @@ impl Wire {
                     let _ = stream.set_nodelay(true);
                     let local = stream.local_addr().ok();
                     let stream = Box::new(stream);
-                    return Ok(Self { stream, received: Vec::new(), local, encrypted: false, until });
+                    return Ok(Self {
+                        stream,
+                        received: Vec::with_capacity(RECEIVE),
+                        local,
+                        encrypted: false,
+                        until,
+                    });
                 }
                 Ok(Err(error)) => lost(error),
                 Err(_) => Cause::Timeout(within),

@@ -105,6 +105,38 @@ async fn a_refused_mail_does_not_hold_up_the_others() {
 }
 
 #[tokio::test]
+async fn what_is_not_started_in_time_is_not_sent() {
+    let gate = Arc::new(Semaphore::new(0));
+    let held = Arc::clone(&gate);
+    let relay = Relay::start(move |event| match event.point {
+        Point::Dot => Act::Hold(Arc::clone(&held), "250 ok"),
+        _ => Act::Go,
+    })
+    .await;
+    let starts_for = Duration::from_millis(300);
+    let transport = to(&relay).starts_for(starts_for).build().expect("a valid transport");
+    let (one, two) = (mails(2), mails(1));
+    let late_relay = async {
+        relay.reached(Point::Dot, 1).await;
+        tokio::time::sleep(starts_for).await;
+        gate.add_permits(1);
+    };
+    // The second batch waits for the only connection.
+    let (first, second, ()) = tokio::join!(deliver(&transport, &one), deliver(&transport, &two), late_relay);
+    assert_eq!(classes(&first), [Class::Delivered, Class::NotSent]);
+    assert_eq!(classes(&second), [Class::NotSent]);
+    assert_eq!(relay.count(Point::Mail), 1);
+}
+
+#[tokio::test]
+async fn mails_beyond_the_rate_limit_are_not_sent() {
+    let relay = Relay::good().await;
+    let transport = to(&relay).rate_limit(1).starts_for(Duration::from_millis(500));
+    let outcomes = classes(&deliver(&transport.build().expect("a valid transport"), &mails(3)).await);
+    assert_eq!(outcomes, [Class::Delivered, Class::NotSent, Class::NotSent]);
+}
+
+#[tokio::test]
 async fn the_rate_limit_spaces_mails() {
     let relay = Relay::good().await;
     let transport = to(&relay).connections(4).rate_limit(20).build().expect("a valid transport");

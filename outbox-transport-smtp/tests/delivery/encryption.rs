@@ -116,6 +116,19 @@ async fn a_reply_smuggled_in_before_the_handshake_is_not_taken_for_the_relays() 
 }
 
 #[tokio::test]
+async fn what_was_offered_before_the_encryption_is_forgotten() {
+    let script = |event: &Event| match (event.point, event.nth) {
+        (Point::Ehlo, 0) => Act::Say("250-relay.example.org\r\n250-SIZE 1000000\r\n250 STARTTLS"),
+        (Point::Ehlo, _) => Act::Say("250 relay.example.org"),
+        _ => Act::Go,
+    };
+    let (relay, transport) = secured(false, vec![], script).await;
+    let outcome = deliver_one(&transport.build().expect("a valid transport")).await;
+    assert_eq!(class(&outcome), Class::Delivered, "{outcome:?}");
+    assert_eq!(relay.arrived()[0].envelope[0], "MAIL FROM:<team@example.org>");
+}
+
+#[tokio::test]
 async fn a_certificate_that_nobody_vouches_for_is_refused_as_unavailable() {
     for implicit in [true, false] {
         let (tls, _) = certificate();

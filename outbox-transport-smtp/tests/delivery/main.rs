@@ -2,6 +2,7 @@
 
 mod batches;
 mod breaks;
+mod conformance;
 mod encryption;
 mod relay;
 mod reuse;

@@ -31,6 +31,8 @@ pub(crate) enum Point {
     Dot,
     Rset,
     Quit,
+    /// The second reply of [`Act::SayTwice`] has been sent.
+    Stray,
 }
 
 /// What the relay is about to answer.
@@ -41,6 +43,8 @@ pub(crate) struct Event {
     pub(crate) connection: usize,
     /// How often this point was reached before, over all connections.
     pub(crate) nth: usize,
+    /// The command, where there is one.
+    pub(crate) line: String,
 }
 
 /// What the relay does.
@@ -62,6 +66,8 @@ pub(crate) enum Act {
     Never,
     /// Says this once the gate opens.
     Hold(Arc<Semaphore>, &'static str),
+    /// Says this, and a little later something that nobody asked for.
+    SayTwice(&'static str, &'static str),
     /// Says this a byte at a time.
     Drip(&'static str, Duration),
 }
@@ -129,7 +135,9 @@ impl Relay {
                 let connection = shared.connections.fetch_add(1, Ordering::SeqCst);
                 let seen = Arc::clone(&shared);
                 tokio::spawn(async move {
-                    let _ = Talk { seen, connection, envelope: Vec::new() }.run(stream).await;
+                    let _ = Talk { seen, connection, line: String::new(), envelope: Vec::new() }
+                        .run(stream)
+                        .await;
                 });
             }
         });
@@ -174,6 +182,11 @@ impl Drop for Relay {
 }
 
 impl Seen {
+    fn note(&self, point: Point) {
+        self.points.lock().expect("no panic").push(point);
+        self.changed.send_replace(());
+    }
+
     fn count(&self, point: Point) -> usize {
         self.points.lock().expect("no panic").iter().filter(|&&seen| seen == point).count()
     }
@@ -182,6 +195,7 @@ impl Seen {
 struct Talk {
     seen: Arc<Seen>,
     connection: usize,
+    line: String,
     envelope: Vec<String>,
 }
 
@@ -205,6 +219,7 @@ impl Talk {
             let Some(line) = read_line(&mut stream).await? else { return Ok(()) };
             let line = String::from_utf8_lossy(&line).trim_end().to_owned();
             self.seen.lines.lock().expect("no panic").push(line.clone());
+            self.line.clone_from(&line);
             match line.split(' ').next().unwrap_or_default() {
                 "EHLO" => {
                     let offers = self.offers(stream.get_ref().is_encrypted());
@@ -303,9 +318,9 @@ impl Talk {
         good: &'a str,
     ) -> Result<&'a str, Over> {
         let nth = self.seen.count(point);
-        let act = (self.seen.script)(&Event { point, connection: self.connection, nth });
-        self.seen.points.lock().expect("no panic").push(point);
-        self.seen.changed.send_replace(());
+        let line = self.line.clone();
+        let act = (self.seen.script)(&Event { point, connection: self.connection, nth, line });
+        self.seen.note(point);
         match act {
             Act::Go => {
                 if !good.is_empty() {
@@ -321,6 +336,13 @@ impl Talk {
                 let _open = gate.acquire().await;
                 say(stream, line).await?;
                 Ok(line)
+            }
+            Act::SayTwice(first, second) => {
+                say(stream, first).await?;
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                say(stream, second).await?;
+                self.seen.note(Point::Stray);
+                Ok(first)
             }
             Act::Drip(line, every) => {
                 for byte in format!("{line}\r\n").bytes() {
