@@ -2,7 +2,7 @@
 
 pub use outbox_core::*;
 #[cfg(feature = "sqlite")]
-pub use outbox_sqlx as sqlx;
+pub use outbox_sqlx::*;
 #[cfg(feature = "smtp")]
 pub use outbox_transport_smtp as smtp;
 

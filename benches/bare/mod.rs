@@ -1,0 +1,95 @@
+//! The statements of the SQLite outbox in a loop written by hand: no dispatcher, no transport, no trait.
+
+use std::path::Path;
+use std::time::Instant;
+
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteRow, SqliteSynchronous};
+use sqlx::{ConnectOptions, Connection, Row, SqliteConnection};
+
+const BATCH: i64 = 500;
+
+macro_rules! sql {
+    ($name:literal) => {
+        include_str!(concat!("../../outbox-sqlx/src/sqlite/sql/", $name, ".sql"))
+    };
+}
+
+/// What the loop keeps of a message.
+struct Seen {
+    seq: i64,
+    number: u64,
+    key: Option<String>,
+}
+
+/// Messages a second until `timed` of them are deleted. Reads batch k+1 on a second connection while batch k is
+/// settled and the next one begun in one transaction, as the dispatcher does.
+pub(crate) async fn drain(path: &Path, timed: usize) -> f64 {
+    let options = SqliteConnectOptions::new()
+        .filename(path)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .disable_statement_logging();
+    let mut writer = options.connect().await.expect("a connection");
+    let mut reader = options.connect().await.expect("a connection");
+    let epoch: i64 = sqlx::query_scalar(
+        "INSERT INTO outbox_sessions (name, instance, started_at, expires_at) VALUES ('bare', '', 0, 9e15) RETURNING epoch",
+    )
+    .fetch_one(&mut writer)
+    .await
+    .expect("a session");
+    sqlx::query("UPDATE outbox_state SET owner = ?1").bind(epoch).execute(&mut writer).await.expect("owner");
+
+    let started = Instant::now();
+    let (mut mark, mut done, mut batch_no) = (0, 0, 0);
+    let mut last = std::collections::HashMap::new();
+    let mut in_flight = read(&mut reader, &mut mark).await;
+    settle(&mut writer, epoch, batch_no, &[], &in_flight).await;
+    let mut next = read(&mut reader, &mut mark).await;
+    while done < timed && !in_flight.is_empty() {
+        for seen in &in_flight {
+            if let Some(key) = &seen.key {
+                let before = last.insert(key.clone(), seen.number);
+                assert!(before.is_none_or(|before| before < seen.number));
+            }
+        }
+        batch_no += 1;
+        let settled = settle(&mut writer, epoch, batch_no, &in_flight, &next);
+        let ((), after) = tokio::join!(settled, read(&mut reader, &mut mark));
+        done += in_flight.len();
+        in_flight = std::mem::replace(&mut next, after);
+    }
+    let rate = done as f64 / started.elapsed().as_secs_f64();
+    let _ = (writer.close().await, reader.close().await);
+    rate
+}
+
+async fn read(reader: &mut SqliteConnection, mark: &mut i64) -> Vec<Seen> {
+    let mut tx = reader.begin().await.expect("begin");
+    sqlx::query(sql!("look")).fetch_one(&mut *tx).await.expect("look");
+    let query = sqlx::query(sql!("claim_fresh")).bind(*mark).bind(BATCH);
+    let rows = query.fetch_all(&mut *tx).await.expect("a read");
+    tx.commit().await.expect("commit");
+    let seen = |row: &SqliteRow| {
+        let payload: Vec<u8> = row.get("payload");
+        let number = u64::from_be_bytes(*payload.first_chunk().expect("a number"));
+        Seen { seq: row.get("seq"), number, key: row.get("message_key") }
+    };
+    let seen: Vec<Seen> = rows.iter().map(seen).collect();
+    *mark = seen.last().map_or(*mark, |seen| seen.seq);
+    seen
+}
+
+async fn settle(writer: &mut SqliteConnection, epoch: i64, number: i64, done: &[Seen], next: &[Seen]) {
+    let list = |seen: &[Seen]| {
+        let numbers: Vec<String> = seen.iter().map(|seen| seen.seq.to_string()).collect();
+        format!("[{}]", numbers.join(","))
+    };
+    let mut tx = writer.begin_with("BEGIN IMMEDIATE").await.expect("begin");
+    sqlx::query(sql!("fence")).bind(epoch).fetch_one(&mut *tx).await.expect("fence");
+    sqlx::query(sql!("delete_delivered")).bind(list(done)).execute(&mut *tx).await.expect("delete");
+    let ended = format!("[{}]", number - 1);
+    sqlx::query(sql!("end_batches")).bind(epoch).bind(ended).execute(&mut *tx).await.expect("end");
+    let begin = sqlx::query(sql!("begin_batch")).bind(epoch).bind(number).bind(false).bind(list(next));
+    begin.execute(&mut *tx).await.expect("begin");
+    tx.commit().await.expect("commit");
+}
