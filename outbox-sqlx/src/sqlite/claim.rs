@@ -3,7 +3,7 @@
 use futures_util::TryStreamExt;
 use outbox_core::{Claim, ClaimRequest, Claimed, Place, Slot, Tally};
 use sqlx::sqlite::SqliteRow;
-use sqlx::{Connection, Row, SqliteConnection};
+use sqlx::{Row, SqliteConnection};
 
 use super::decode::{self, MORE};
 use super::statements::Statements;
@@ -34,9 +34,10 @@ pub(super) async fn claim(
     cursor: Cursor,
     request: &ClaimRequest<'_>,
 ) -> Result<(Claim, Cursor), sqlx::Error> {
-    // One snapshot: what is blocked fits to what is fresh.
-    let mut tx = connection.begin().await?;
-    let look = sqlx::query(sql.look.clone()).fetch_one(&mut *tx).await?;
+    // No transaction around these reads: only the caller's own settlements move messages while it owns the outbox,
+    // and what it settles it holds. An act of a person that comes in between is told by the count of changes, since
+    // that is read first.
+    let look = sqlx::query(sql.look.clone()).fetch_one(&mut *connection).await?;
     let now: i64 = look.try_get(0)?;
     let mut reading =
         Reading { sql, request, now, blocked: look.try_get(2)?, cursor, claim: Claim::default() };
@@ -49,30 +50,29 @@ pub(super) async fn claim(
     }
     let mut room = Room { messages: request.limit.max(1), bytes: request.max_bytes };
     let mut due = match look.try_get(3)? {
-        true => reading.due(&mut tx, room.messages).await?,
+        true => reading.due(connection, room.messages).await?,
         false => Vec::new(),
     };
     if due.is_empty() {
-        reading.fresh(&mut tx, &mut room).await?;
+        reading.fresh(connection, &mut room).await?;
     } else {
         let mut half = room.half();
         let (messages, bytes) = (half.messages, half.bytes);
         if reading.cursor.due_first {
-            reading.set_aside(&mut tx, &mut due, &mut half).await?;
+            reading.set_aside(connection, &mut due, &mut half).await?;
         } else {
-            reading.fresh(&mut tx, &mut half).await?;
+            reading.fresh(connection, &mut half).await?;
         }
         room.spend(messages - half.messages, bytes - half.bytes);
         if reading.cursor.due_first {
-            reading.fresh(&mut tx, &mut room).await?;
+            reading.fresh(connection, &mut room).await?;
         }
-        reading.set_aside(&mut tx, &mut due, &mut room).await?;
+        reading.set_aside(connection, &mut due, &mut room).await?;
         reading.cursor.due_first = !reading.cursor.due_first;
         reading.claim.more |= !due.is_empty();
         reading.claim.messages.sort_unstable_by_key(|claimed| claimed.place.seq);
     }
     let Reading { claim, cursor, .. } = reading;
-    tx.commit().await?;
     Ok((claim, cursor))
 }
 
@@ -107,14 +107,14 @@ struct Reading<'a> {
 
 impl Reading<'_> {
     /// Adds fresh messages after the mark.
-    async fn fresh(&mut self, tx: &mut SqliteConnection, room: &mut Room) -> Result<(), sqlx::Error> {
+    async fn fresh(&mut self, connection: &mut SqliteConnection, room: &mut Room) -> Result<(), sqlx::Error> {
         let statement = if self.blocked { &self.sql.claim_fresh_blocked } else { &self.sql.claim_fresh };
         while !room.is_full() {
             let page = room.messages;
             let mut rows = sqlx::query(statement.clone())
                 .bind(self.cursor.mark)
                 .bind(i64::try_from(page).unwrap_or(i64::MAX))
-                .fetch(&mut *tx);
+                .fetch(&mut *connection);
             let mut read = 0;
             while let Some(row) = rows.try_next().await? {
                 read += 1;
@@ -140,8 +140,13 @@ impl Reading<'_> {
     }
 
     /// The places that are due in the topics wanted, longest due first, at most `limit`; notes what is due next.
-    async fn due(&mut self, tx: &mut SqliteConnection, limit: usize) -> Result<Vec<i64>, sqlx::Error> {
-        let topics = sqlx::query(self.sql.due_topics.clone()).bind(self.now).fetch_all(&mut *tx).await?;
+    async fn due(
+        &mut self,
+        connection: &mut SqliteConnection,
+        limit: usize,
+    ) -> Result<Vec<i64>, sqlx::Error> {
+        let topics =
+            sqlx::query(self.sql.due_topics.clone()).bind(self.now).fetch_all(&mut *connection).await?;
         let held = self.request.held.iter().filter(|place| place.hint == SET_ASIDE).count();
         let most = i64::try_from(limit + held).unwrap_or(i64::MAX);
         let mut due: Vec<(i64, i64)> = Vec::new();
@@ -157,7 +162,7 @@ impl Reading<'_> {
             if row.try_get::<i64, _>(1)? <= self.now {
                 let places =
                     sqlx::query_as(self.sql.due_places.clone()).bind(topic).bind(self.now).bind(most);
-                due.extend::<Vec<(i64, i64)>>(places.fetch_all(&mut *tx).await?);
+                due.extend::<Vec<(i64, i64)>>(places.fetch_all(&mut *connection).await?);
             }
         }
         due.retain(|(_, seq)| {
@@ -172,7 +177,7 @@ impl Reading<'_> {
     /// Adds the messages of `places`, and takes out of `places` what it read.
     async fn set_aside(
         &mut self,
-        tx: &mut SqliteConnection,
+        connection: &mut SqliteConnection,
         places: &mut Vec<i64>,
         room: &mut Room,
     ) -> Result<(), sqlx::Error> {
@@ -181,7 +186,7 @@ impl Reading<'_> {
             return Ok(());
         }
         let list = super::json_list(places[..count].iter().copied());
-        let mut rows = sqlx::query(self.sql.claim_due.clone()).bind(list).fetch(tx);
+        let mut rows = sqlx::query(self.sql.claim_due.clone()).bind(list).fetch(connection);
         let mut last = None;
         while let Some(row) = rows.try_next().await? {
             let place = Place { slot: Slot(0), seq: decode::seq(&row)?, hint: SET_ASIDE };

@@ -10,6 +10,8 @@ mod enqueue;
 mod error;
 mod inbox;
 mod migrate;
+#[cfg(test)]
+mod plans;
 mod session;
 mod set_aside;
 mod settle;
