@@ -60,9 +60,20 @@ impl Failure {
         broke && (Stage::RcptTo..Stage::FinalDot).contains(&self.stage)
     }
 
+    fn advice(&self) -> &'static str {
+        match (self.stage, &self.cause) {
+            (Stage::Login, Cause::Reply(reply)) if reply.code == 535 => "; check user and password",
+            (Stage::TlsHandshake, Cause::Lost(why)) if why.contains("UnknownIssuer") => {
+                "; if the relay has a private authority, add its certificate with `root_certificates`"
+            }
+            (Stage::Connect, Cause::Lost(_) | Cause::Timeout(_)) => "; check host, port and firewall",
+            _ => "",
+        }
+    }
+
     /// For a person; holds no address.
     pub(crate) fn error(&self) -> DeliveryError {
-        let text = format!("{}: {}", self.stage, self.cause);
+        let text = format!("{}: {}{}", self.stage, self.cause, self.advice());
         match &self.cause {
             Cause::Reply(reply) => DeliveryError::new(text).with_code(match reply.enhanced() {
                 Some(enhanced) => format!("{} {enhanced}", reply.code),

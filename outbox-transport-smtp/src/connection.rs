@@ -12,6 +12,8 @@ use tokio::time::Instant;
 use crate::StoredMail;
 use crate::classify::{Cause, Failure, Stage};
 use crate::config::{Config, Encryption, Timeouts};
+use crate::data::dot_stuffed;
+use crate::offers::Offers;
 use crate::reply::Reply;
 use crate::wire::Wire;
 
@@ -68,6 +70,14 @@ impl Connection {
         }
         tracing::debug!(relay = %config.host, port = config.port, encrypted = wire.is_encrypted(), "connected");
         Ok(Self { wire, offers, timeouts, mails: 0, needs_reset: false })
+    }
+
+    /// A ready connection over a stream of the test's.
+    #[cfg(test)]
+    pub(crate) fn over(stream: tokio::io::DuplexStream) -> Self {
+        let wire = Wire::over(stream, Instant::now() + Duration::from_secs(3_600));
+        let (offers, timeouts) = (Offers::default(), Timeouts::default());
+        Self { wire, offers, timeouts, mails: 0, needs_reset: false }
     }
 
     /// Lets no step up to the final dot of the next mail go beyond `until`.
@@ -185,41 +195,6 @@ impl Connection {
 const BLOCK: usize = 64 * 1024;
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// What the relay offers in its reply to `EHLO`.
-#[derive(Debug, Default)]
-struct Offers {
-    starttls: bool,
-    size: bool,
-    eight_bit: bool,
-    utf8: bool,
-    plain: bool,
-    login: bool,
-}
-
-impl Offers {
-    fn read(reply: &Reply) -> Self {
-        let mut offers = Self::default();
-        for line in reply.lines.iter().skip(1) {
-            let line = line.to_ascii_uppercase();
-            let mut words = line.split([' ', '=']);
-            match words.next() {
-                Some("STARTTLS") => offers.starttls = true,
-                Some("SIZE") => offers.size = true,
-                Some("8BITMIME") => offers.eight_bit = true,
-                Some("SMTPUTF8") => offers.utf8 = true,
-                Some("AUTH") => {
-                    for mechanism in words {
-                        offers.plain |= mechanism == "PLAIN";
-                        offers.login |= mechanism == "LOGIN";
-                    }
-                }
-                _ => {}
-            }
-        }
-        offers
-    }
-}
-
 async fn say_hello(wire: &mut Wire, hello: &Ehlo, within: Duration) -> Result<Offers, Failure> {
     let reply = ask(wire, Stage::Hello, hello, within, |code| code == 250).await?;
     Ok(Offers::read(&reply))
@@ -279,64 +254,16 @@ fn address_literal(local: Option<SocketAddr>) -> ClientId {
     }
 }
 
-/// The mail as it goes over the wire, without the final dot: a line that begins with a dot gets another one, and
-/// the last line ends (RFC 5321 section 4.5.2).
-///
-/// A line break that is not CRLF is refused: relays disagree on what ends a mail then, and a second one could be
-/// smuggled in behind it.
-fn dot_stuffed(mail: &[u8]) -> Result<Vec<u8>, Cause> {
-    let refused = Cause::Unfit("the mail holds a line break that is not CRLF; render it again");
-    let mut stuffed = Vec::with_capacity(mail.len() + mail.len() / 64 + 2);
-    for line in mail.split_inclusive(|&byte| byte == b'\n') {
-        let content = line.strip_suffix(b"\r\n").unwrap_or(line);
-        if content.iter().any(|byte| matches!(byte, b'\r' | b'\n')) {
-            return Err(refused);
-        }
-        if line.starts_with(b".") {
-            stuffed.push(b'.');
-        }
-        stuffed.extend_from_slice(line);
-    }
-    if !stuffed.ends_with(b"\r\n") {
-        stuffed.extend_from_slice(b"\r\n");
-    }
-    Ok(stuffed)
-}
-
 #[cfg(test)]
 mod tests {
-    use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+    use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, DuplexStream};
 
     use super::*;
 
-    #[test]
-    fn dots_at_the_start_of_a_line_are_doubled_and_nothing_else_changes() {
-        let rows: [(&[u8], &[u8]); 6] = [
-            (b"a\r\n.\r\nb\r\n", b"a\r\n..\r\nb\r\n"),
-            (b".a\r\n..b\r\n", b"..a\r\n...b\r\n"),
-            (b"a.b\r\nc.\r\n", b"a.b\r\nc.\r\n"),
-            (b"no end", b"no end\r\n"),
-            (b"a\r\n\r\n", b"a\r\n\r\n"),
-            (b"", b"\r\n"),
-        ];
-        for (mail, wire) in rows {
-            assert_eq!(dot_stuffed(mail).as_deref(), Ok(wire), "{:?}", String::from_utf8_lossy(mail));
-        }
-    }
-
-    #[test]
-    fn a_mail_with_a_bare_line_break_is_refused() {
-        for mail in [&b"a\n.\r\nb"[..], b"a\r.\r\n", b"\n", b"a\r", b"a\r\r\n"] {
-            assert!(dot_stuffed(mail).is_err(), "{:?}", String::from_utf8_lossy(mail));
-        }
-    }
-
     /// A connection whose relay end is `relay`, which takes `room` bytes before it must be read.
-    fn connection(room: usize) -> (Connection, tokio::io::DuplexStream) {
+    fn connection(room: usize) -> (Connection, DuplexStream) {
         let (ours, relay) = tokio::io::duplex(room);
-        let wire = Wire::over(ours, Instant::now() + Duration::from_secs(3_600));
-        let timeouts = Timeouts::default();
-        (Connection { wire, offers: Offers::default(), timeouts, mails: 0, needs_reset: false }, relay)
+        (Connection::over(ours), relay)
     }
 
     fn mail(lines: usize) -> StoredMail {
@@ -346,7 +273,7 @@ mod tests {
     }
 
     /// Reads what was written until the replies in `relay` are used up, and answers each with the next.
-    async fn talk(relay: &mut tokio::io::DuplexStream, replies: &[&str]) {
+    async fn talk(relay: &mut DuplexStream, replies: &[&str]) {
         let mut heard = BufReader::new(relay);
         let mut line = String::new();
         for reply in replies {
@@ -433,18 +360,5 @@ mod tests {
         };
         assert_eq!(failure.stage, Stage::FinalDot);
         assert_eq!(started.elapsed().as_secs(), 600);
-    }
-
-    #[test]
-    fn offers_are_read_whatever_their_case_and_spelling() {
-        let read = |lines: &[&str]| {
-            let lines = lines.iter().map(|&line| line.to_owned()).collect();
-            Offers::read(&Reply { code: 250, lines })
-        };
-        let offers = read(&["relay.example.org", "size 1000", "8BITMIME", "Auth=login PLAIN", "smtputf8"]);
-        assert!(offers.size && offers.eight_bit && offers.utf8 && offers.plain && offers.login);
-        assert!(!offers.starttls);
-        let named_like_an_offer = read(&["STARTTLS"]);
-        assert!(!named_like_an_offer.starttls, "the first line is the relay's name");
     }
 }

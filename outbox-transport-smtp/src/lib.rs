@@ -45,8 +45,10 @@
 
 mod classify;
 mod config;
+mod config_error;
 mod connection;
 mod content_line;
+mod data;
 mod email;
 mod envelope;
 mod header;
@@ -55,6 +57,7 @@ mod invite;
 mod mail_error;
 mod mailbox;
 mod mime;
+mod offers;
 mod pool;
 mod rate;
 mod reply;
@@ -64,7 +67,8 @@ mod transport;
 mod url;
 mod wire;
 
-pub use config::{ConfigError, Encryption, SmtpTransportBuilder, Timeouts};
+pub use config::{Encryption, SmtpTransportBuilder, Timeouts};
+pub use config_error::ConfigError;
 pub use email::{EmailMessage, EmailMessageBuilder};
 pub use envelope::{StoredMail, UnreadableMail};
 pub use invite::{CalendarInvite, CalendarInviteBuilder};

@@ -14,13 +14,26 @@ use tracing::Instrument;
 
 use crate::StoredMail;
 use crate::classify::{Failure, Stage, classify};
-use crate::config::{Config, ConfigError, SmtpTransportBuilder};
+use crate::config::{Config, SmtpTransportBuilder};
+use crate::config_error::ConfigError;
 use crate::connection::Connection;
 use crate::pool::Pool;
 use crate::rate::Rate;
 use crate::reply::Reply;
 
-/// Hands mails to an SMTP relay: messages that [`StoredMail`] can read, one recipient each.
+/// Hands mails to an SMTP relay: messages that [`StoredMail`] can read, one recipient each. Clones share their
+/// connections.
+///
+/// ```
+/// use outbox_core::Route;
+/// use outbox_transport_smtp::SmtpTransport;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let relay = SmtpTransport::from_url("smtp://user:password@relay.example.org:587")?;
+/// let route = Route::prefix("mail.", relay);
+/// # Ok(())
+/// # }
+/// ```
 ///
 /// Several connections work side by side and are kept between mails. Mails of one key go out one after another.
 /// Only the relay's `250` after the mail counts as delivered; a connection that breaks at that point leaves the
@@ -93,7 +106,9 @@ impl Transport for SmtpTransport {
         true
     }
 
-    /// The time to start mails in, and the longest that the last one may take.
+    /// The time to start mails in, and the longest that the last one may take: some 40 minutes, which only a relay
+    /// that answers each command at the last moment uses up. A shorter deadline of the route is safe: it leaves in
+    /// doubt no more than a drop does.
     fn deadline(&self) -> Duration {
         let Config { timeouts, starts_for, .. } = &self.relay.config;
         *starts_for + timeouts.until_the_dot() + timeouts.block + timeouts.final_dot + SLACK
