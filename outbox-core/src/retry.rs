@@ -117,9 +117,9 @@ impl ExponentialBackoff {
 
     fn delay(&self, failure: &Failure) -> Duration {
         let exponent = i32::try_from(failure.attempt.saturating_sub(1)).unwrap_or(i32::MAX);
-        // An infinite ceiling is cut by the cap, so large exponents are harmless.
-        let ceiling =
-            (self.initial.as_secs_f64() * self.multiplier.powi(exponent)).min(self.max_delay.as_secs_f64());
+        // Kept finite, since nothing times infinity is not a number; what is too large is cut by the cap.
+        let growth = self.multiplier.powi(exponent).min(f64::MAX);
+        let ceiling = (self.initial.as_secs_f64() * growth).min(self.max_delay.as_secs_f64());
         let draw = draw(failure.message, failure.attempt);
         let seconds = match self.jitter {
             Jitter::Full => ceiling * draw,
