@@ -1,20 +1,18 @@
 //! [`Bookings`]: appointment and message in one transaction. This is what an outbox is for.
 
 use chrono::{DateTime, SecondsFormat, Utc};
+use outbox::SqliteOutbox;
 use outbox::smtp::MailError;
-use outbox::sqlx::SqliteOutbox;
 use outbox::{EnqueueExt, MessageDetail, MessageId, NewMessage, OutboxAdmin, StoreError, StoreErrorKind};
-use sha2::{Digest, Sha256};
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, Sqlite, SqlitePool, Transaction};
 use thiserror::Error;
 use uuid::Uuid;
 
 use crate::form::{NewAppointment, Reschedule};
+use crate::idempotency::Request;
 use crate::invite::{self, Change};
 
-/// How long an `Idempotency-Key` is remembered: seven days, in seconds.
-const REMEMBER_REQUESTS: i64 = 7 * 24 * 3600;
 /// A `GET` shows the newest messages of an appointment, at most this many.
 const MESSAGES_SHOWN: i64 = 50;
 
@@ -103,9 +101,9 @@ impl Bookings {
     ) -> Result<Receipt, BookingError> {
         let mut tx = self.outbox.begin().await?;
 
-        let fingerprint = fingerprint(&new);
-        if let Some(key) = idempotency_key
-            && let Some(receipt) = first_receipt(&mut tx, key, &fingerprint).await?
+        let request = idempotency_key.map(|key| Request::new(key, &new));
+        if let Some(request) = &request
+            && let Some(receipt) = request.first_receipt(&mut tx).await?
         {
             return Ok(receipt);
         }
@@ -128,8 +126,8 @@ impl Bookings {
 
         let message = invite::message(&appointment, Change::Booked, &self.organizer)?;
         let receipt = self.tell_guest(&mut tx, &appointment, Change::Booked, &message).await?;
-        if let Some(key) = idempotency_key {
-            remember(&mut tx, key, &fingerprint, &receipt).await?;
+        if let Some(request) = &request {
+            request.remember(&mut tx, &receipt).await?;
         }
 
         // Appointment and message now come into being together, or not at all.
@@ -290,75 +288,13 @@ async fn last_receipt(tx: &mut Transaction<'_, Sqlite>, id: Uuid) -> Result<Rece
     Ok(Receipt { appointment: id, message: read(&row, "message_id")?, repeated: true })
 }
 
-/// The receipt of the first request with this key.
-async fn first_receipt(
-    tx: &mut Transaction<'_, Sqlite>,
-    key: &str,
-    fingerprint: &[u8],
-) -> Result<Option<Receipt>, BookingError> {
-    let found = sqlx::query(
-        "select fingerprint, appointment_id, message_id from booking_request where idempotency_key = ?",
-    )
-    .bind(key)
-    .fetch_optional(&mut **tx)
-    .await?;
-    let Some(row) = found else { return Ok(None) };
-    if row.try_get::<&[u8], _>("fingerprint")? != fingerprint {
-        return Err(BookingError::KeyReused);
-    }
-    Ok(Some(Receipt {
-        appointment: read(&row, "appointment_id")?,
-        message: read(&row, "message_id")?,
-        repeated: true,
-    }))
-}
-
-async fn remember(
-    tx: &mut Transaction<'_, Sqlite>,
-    key: &str,
-    fingerprint: &[u8],
-    receipt: &Receipt,
-) -> Result<(), BookingError> {
-    let now = Utc::now().timestamp();
-    // A few of the oldest go with each new one, so the table stays small without a job of its own.
-    sqlx::query(
-        "delete from booking_request where idempotency_key in
-         (select idempotency_key from booking_request where created_at < ? order by created_at limit 10)",
-    )
-    .bind(now - REMEMBER_REQUESTS)
-    .execute(&mut **tx)
-    .await?;
-    sqlx::query(
-        "insert into booking_request (idempotency_key, fingerprint, appointment_id, message_id, created_at)
-         values (?, ?, ?, ?, ?)",
-    )
-    .bind(key)
-    .bind(fingerprint)
-    .bind(receipt.appointment.to_string())
-    .bind(receipt.message.to_string())
-    .bind(now)
-    .execute(&mut **tx)
-    .await?;
-    Ok(())
-}
-
-/// The same for the same request, however its JSON was laid out.
-fn fingerprint(new: &NewAppointment) -> Vec<u8> {
-    let parts = [&new.name, &new.email, &stored(new.starts_at), &stored(new.ends_at), &new.notes];
-    let mut hash = Sha256::new();
-    for part in parts {
-        hash.update((part.len() as u64).to_be_bytes());
-        hash.update(part);
-    }
-    hash.finalize().to_vec()
-}
-
-fn stored(time: DateTime<Utc>) -> String {
+/// The form in which times are stored.
+pub fn stored(time: DateTime<Utc>) -> String {
     time.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
 /// Reads a column that holds the text form of a `T`.
-fn read<T>(row: &SqliteRow, column: &str) -> Result<T, BookingError>
+pub fn read<T>(row: &SqliteRow, column: &str) -> Result<T, BookingError>
 where
     T: std::str::FromStr,
     T::Err: std::error::Error + Send + Sync + 'static,

@@ -12,37 +12,43 @@ mod api;
 mod booking;
 mod client;
 mod form;
+mod idempotency;
 mod invite;
 mod mailbox;
 mod problem;
 mod settings;
+mod stop;
 mod story;
 
-use std::future::Future;
 use std::io::IsTerminal;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
+use outbox::SqliteOutbox;
 use outbox::smtp::SmtpTransport;
-use outbox::sqlx::SqliteOutbox;
 use outbox::{DispatcherExt, LeasedDispatcher, Route};
 use sqlx::SqlitePool;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio::task::JoinError;
 use tracing_subscriber::EnvFilter;
 
 use crate::booking::Bookings;
 use crate::mailbox::Mailbox;
 use crate::settings::{Command, HELP, Settings};
+use crate::stop::StopSignals;
 use crate::story::say;
 
 /// After a crash, at most this many invitations can go out twice: those that were under way.
 const MAX_IN_FLIGHT: usize = 32;
-/// How long a request may still take, and a mail, after Ctrl-C.
-const SHUTDOWN_WITHIN: Duration = Duration::from_secs(10);
+/// How long requests may still take after Ctrl-C. Short, since a browser's idle connection uses up all of it.
+const LAST_REQUESTS: Duration = Duration::from_secs(2);
+/// How long mails under way may still take after Ctrl-C; what is not done by then, the next start does.
+const LAST_DELIVERIES: Duration = Duration::from_secs(10);
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -71,6 +77,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run(settings: Settings) -> Result<()> {
+    let mut signals = StopSignals::listen()?;
     let data_dir = prepare(&settings.data_dir)?;
     let (stop, stopped) = watch::channel(false);
     let until_stopped = move || {
@@ -90,23 +97,29 @@ async fn run(settings: Settings) -> Result<()> {
     let bookings = Bookings::open(pool, outbox.clone(), settings.mail_from.clone()).await?;
 
     // Where mail goes: to a real relay, or to a folder.
-    let mailbox = match &settings.smtp_url {
-        Some(_) => None,
-        None => Some(Mailbox::start(data_dir.join("mailbox")).await?),
-    };
-    let smtp_url = match (&settings.smtp_url, &mailbox) {
-        (Some(url), _) => url.clone(),
-        (None, Some(mailbox)) => mailbox.url(),
-        (None, None) => String::new(),
+    let (smtp_url, mailbox) = match &settings.smtp_url {
+        Some(url) => (url.clone(), None),
+        None => {
+            let mailbox = Mailbox::start(data_dir.join("mailbox")).await?;
+            (mailbox.url(), Some(mailbox))
+        }
     };
     let smtp = SmtpTransport::from_url(&smtp_url).context("SMTP_URL cannot be used")?;
+
+    // The front door is opened first: if that fails, no dispatcher has taken a lease yet.
+    let listener = listen(settings.bind.as_deref()).await?;
+    let mut api = listener.local_addr().context("cannot start the HTTP API")?;
+    if api.ip().is_unspecified() {
+        // It listens on every address of the machine; this one can be called from here.
+        api.set_ip(Ipv4Addr::LOCALHOST.into());
+    }
 
     // The dispatcher: delivers what was committed, until it is accepted.
     let dispatcher = LeasedDispatcher::builder(outbox)
         .name("appointment")
         .settings(outbox::Settings {
             lease: settings.lease,
-            shutdown_within: SHUTDOWN_WITHIN,
+            shutdown_within: LAST_DELIVERIES,
             ..outbox::Settings::default()
         })
         .route(Route::topic(invite::TOPIC, smtp).max_in_flight(MAX_IN_FLIGHT, 32 * 1024 * 1024))
@@ -116,9 +129,6 @@ async fn run(settings: Settings) -> Result<()> {
         async move { dispatcher.run_until(stopped).await }
     });
 
-    // The front door.
-    let listener = listen(settings.bind.as_deref()).await?;
-    let api = listener.local_addr().context("cannot start the HTTP API")?;
     let server = axum::serve(listener, api::router(bookings)).with_graceful_shutdown(until_stopped());
     let mut serving = tokio::spawn(server.into_future());
 
@@ -147,16 +157,22 @@ async fn run(settings: Settings) -> Result<()> {
     };
     let result = tokio::select! {
         done = work => done,
-        signal = asked_to_stop() => signal,
-        ended = &mut serving => Err(anyhow!("the HTTP API stopped by itself: {ended:?}")),
-        ended = &mut dispatching => Err(anyhow!("the dispatcher stopped by itself: {ended:?}")),
+        () = signals.next() => match settings.once {
+            true => Err(anyhow!("stopped before the sample was delivered")),
+            false => Ok(()),
+        },
+        ended = &mut serving => Err(ended_early("HTTP API", ended)),
+        ended = &mut dispatching => Err(ended_early("dispatcher", ended)),
     };
 
-    // No more requests, then no more deliveries; the mailbox outlives both. A second Ctrl-C does not wait.
+    // No more requests and no more deliveries; the mailbox outlives both. A second Ctrl-C does not wait.
     stop.send_replace(true);
+    if !settings.once {
+        say("\nStopping; Ctrl-C again stops at once.");
+    }
     let wind_down = async {
         if !serving.is_finished() {
-            let _ = tokio::time::timeout(SHUTDOWN_WITHIN, serving).await;
+            let _ = tokio::time::timeout(LAST_REQUESTS, serving).await;
         }
         if !dispatching.is_finished() {
             dispatching
@@ -168,7 +184,7 @@ async fn run(settings: Settings) -> Result<()> {
     };
     let ended = tokio::select! {
         ended = wind_down => ended,
-        _ = asked_to_stop() => Err(anyhow!("stopped at once; the next start goes on with what was under way")),
+        () = signals.next() => Err(anyhow!("stopped at once; the next start goes on with what was under way")),
     };
     drop(mailbox);
     result.and(ended)
@@ -226,19 +242,15 @@ async fn listen(bind: Option<&str>) -> Result<TcpListener> {
     }
 }
 
-/// Ctrl-C, or the polite signal of a process manager.
-fn asked_to_stop() -> impl Future<Output = Result<()>> {
-    async {
-        #[cfg(unix)]
-        {
-            use tokio::signal::unix::{SignalKind, signal};
-            let mut terminate = signal(SignalKind::terminate()).context("cannot listen to SIGTERM")?;
-            tokio::select! {
-                interrupt = tokio::signal::ctrl_c() => interrupt.context("cannot listen to Ctrl-C"),
-                _ = terminate.recv() => Ok(()),
-            }
-        }
-        #[cfg(not(unix))]
-        tokio::signal::ctrl_c().await.context("cannot listen to Ctrl-C")
+/// Why a part that should run until it is stopped did not.
+fn ended_early<T, E>(part: &str, ended: Result<Result<T, E>, JoinError>) -> anyhow::Error
+where
+    E: std::error::Error + Send + Sync + 'static,
+{
+    let what = format!("the {part} stopped by itself");
+    match ended {
+        Ok(Ok(_)) => anyhow!(what),
+        Ok(Err(error)) => anyhow!(error).context(what),
+        Err(panicked) => anyhow!(panicked).context(what),
     }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
+use outbox::smtp::Mailbox;
 
 /// Printed by `--help`.
 pub const HELP: &str = "\
@@ -70,6 +71,7 @@ impl Command {
                 _ => bail!("unknown argument {}; --help lists the known ones", arg.display()),
             }
         }
+        let sample_to = address("--sample-to", &sample_to)?;
         let variable = |name: &str| match env(name) {
             Some(value) if value.is_empty() => Ok(None),
             Some(value) => value.into_string().map(Some).ok().with_context(|| format!("{name} is not UTF-8")),
@@ -79,6 +81,8 @@ impl Command {
         if let Some(url) = &database_url {
             check_database(url)?;
         }
+        let mail_from = variable("MAIL_FROM")?.unwrap_or_else(|| "bookings@example.org".to_owned());
+        let mail_from = address("MAIL_FROM", &mail_from)?;
         let lease = match variable("OUTBOX_LEASE_MS")? {
             Some(text) => {
                 text.parse().ok().with_context(|| format!("OUTBOX_LEASE_MS is not a number: {text}"))?
@@ -91,11 +95,17 @@ impl Command {
             sample_to,
             database_url,
             smtp_url: variable("SMTP_URL")?,
-            mail_from: variable("MAIL_FROM")?.unwrap_or_else(|| "bookings@example.org".to_owned()),
+            mail_from,
             bind: variable("BIND")?,
             lease: Duration::from_millis(lease),
         }))
     }
+}
+
+/// The address in plain ASCII. Refused here, it cannot fail each booking later.
+fn address(setting: &str, address: &str) -> Result<String> {
+    let mailbox = Mailbox::new(address).with_context(|| format!("{setting} cannot be used"))?;
+    Ok(mailbox.address().to_string())
 }
 
 /// Says no more of the URL than its scheme: it may hold a password.

@@ -7,6 +7,8 @@ use std::path::Path;
 use axum::http::{Method, StatusCode};
 use serde_json::{Value, json};
 use support::{Answer, App, JSON, command, count, mails, mails_about, run};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 
 fn booking(name: &str) -> Value {
     json!({
@@ -413,6 +415,54 @@ async fn what_was_committed_before_a_stop_is_delivered_by_the_next_start() {
 }
 
 #[tokio::test]
+async fn a_relay_of_ones_own_gets_the_mails() {
+    let relay = tempfile::tempdir().expect("a folder");
+    let mut other = App::start(relay.path()).await;
+    let url = format!("smtp://{}", other.mailbox().await);
+    other.line("Book another").await;
+
+    let data = tempfile::tempdir().expect("a folder");
+    let mut command = command(data.path());
+    command.env("SMTP_URL", url).env("MAIL_FROM", "desk@example.com");
+    command.args(["--once", "--sample-to", "grace@example.com"]);
+    let (status, story, errors) = run(command).await;
+    assert!(status.success(), "{story}\n{errors}");
+    assert!(!data.path().join("mailbox").exists());
+    let arrived = mails(relay.path());
+    assert_eq!(arrived.len(), 2, "the other's own sample, and ours");
+    assert_eq!(arrived[1].ics["ORGANIZER"], "mailto:desk@example.com");
+    assert_eq!(arrived[1].ics["ATTENDEE"], "mailto:grace@example.com");
+}
+
+#[tokio::test]
+async fn two_processes_share_a_data_folder_and_one_goes_on_when_the_other_dies() {
+    let data = tempfile::tempdir().expect("a folder");
+    let (first, second) = tokio::join!(App::start(data.path()), App::start(data.path()));
+    let mut ids = Vec::new();
+    for app in [&first, &second, &first, &second] {
+        ids.push(id(&app.post(&booking("Grace")).await));
+    }
+    for id in &ids {
+        second.delivered(id).await;
+        assert_eq!(mails_about(data.path(), id).len(), 1, "neither delivers what the other does");
+    }
+    first.kill().await;
+    let last = id(&second.post(&booking("Grace")).await);
+    second.delivered(&last).await;
+    assert_eq!(mails_about(data.path(), &last).len(), 1);
+}
+
+#[tokio::test]
+async fn idle_and_half_sent_requests_do_not_hold_up_a_stop() {
+    let data = tempfile::tempdir().expect("a folder");
+    let app = App::start(data.path()).await;
+    let _idle = TcpStream::connect(app.api).await.expect("the API takes a connection");
+    let mut half = TcpStream::connect(app.api).await.expect("the API takes a connection");
+    half.write_all(b"POST /appointment HTTP/1.1\r\ncontent-le").await.expect("the API reads");
+    assert!(app.stop().await.success());
+}
+
+#[tokio::test]
 #[ignore = "takes 30 s; scripts/test runs it"]
 async fn once_fails_and_says_why_when_the_relay_is_down() {
     let data = tempfile::tempdir().expect("a folder");
@@ -442,7 +492,7 @@ async fn settings_that_cannot_be_used_are_refused_by_name() {
     let data = tempfile::tempdir().expect("a folder");
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let taken = taken.local_addr().expect("an address").to_string();
-    let cases: [(&str, &str, &str); 7] = [
+    let cases = [
         ("DATABASE_URL", "postgres://user:hunter2@localhost/db", "runs on SQLite"),
         ("DATABASE_URL", "sqlite::memory:", "give it a file"),
         ("SMTP_URL", "https://user:hunter2@relay.example.org", "SMTP_URL"),
@@ -450,6 +500,10 @@ async fn settings_that_cannot_be_used_are_refused_by_name() {
         ("BIND", &taken, "BIND"),
         ("BIND", "nonsense", "BIND"),
         ("OUTBOX_LEASE_MS", "soon", "OUTBOX_LEASE_MS"),
+        ("OUTBOX_LEASE_MS", "1", "lease"),
+        ("MAIL_FROM", "Bookings <bookings@example.org>", "MAIL_FROM"),
+        // The sample would invite ourselves.
+        ("MAIL_FROM", "ada@example.org", "is our own address"),
     ];
     for (variable, value, says) in cases {
         let mut command = command(data.path());

@@ -68,7 +68,7 @@ impl Folder {
         // The header comes from outside, so only a UUID of it gets into a file name.
         let id: Uuid = message_id.unwrap_or_else(Uuid::now_v7);
         let name = format!("{}-{id}", Utc::now().format("%Y%m%dT%H%M%S%.6fZ"));
-        let invitation = parsed.as_ref().and_then(|mail| mail.parts.iter().find(|part| is_calendar(*part)));
+        let invitation = parsed.as_ref().and_then(|mail| mail.parts.iter().find(|part| is_calendar(part)));
         let ics = match invitation {
             Some(part) => Some(self.write(&name, "ics", part.contents())?),
             None => None,
