@@ -85,12 +85,12 @@ impl Connection {
         self.wire.until = until;
     }
 
-    /// Sends one mail and answers the reply that accepted it. Calls `at_the_dot` right before the first byte that
-    /// can make the relay accept it.
+    /// Sends one mail and answers the reply that accepted it. Calls `reached` before `MAIL`, before `RCPT`, and
+    /// right before the first byte that can make the relay accept the mail, with the stage that follows.
     pub(crate) async fn send(
         &mut self,
         mail: &StoredMail,
-        at_the_dot: impl FnOnce() + Send,
+        mut reached: impl FnMut(Stage) + Send,
     ) -> Result<Reply, Failure> {
         self.mails += 1;
         let parameters = self.parameters(mail).map_err(at(Stage::MailFrom))?;
@@ -100,7 +100,9 @@ impl Connection {
         let from = Mail::new(Some(mail.from.clone()), parameters);
         let to = Rcpt::new(mail.to.clone(), Vec::new());
         let positive = |code| (200..300).contains(&code);
+        reached(Stage::MailFrom);
         self.ask(Stage::MailFrom, &from, command, positive).await?;
+        reached(Stage::RcptTo);
         self.ask(Stage::RcptTo, &to, command, positive).await?;
         self.ask(Stage::Data, &Data, data, |code| code == 354).await?;
         for part in body.chunks(BLOCK) {
@@ -113,7 +115,7 @@ impl Connection {
             return Err(self.what_the_relay_said(early).await);
         }
 
-        at_the_dot();
+        reached(Stage::FinalDot);
         // What the batch has left does not shorten this wait: giving up here makes duplicates.
         self.wire.until = Instant::now() + final_dot + block;
         let last = Stage::FinalDot;
@@ -293,7 +295,7 @@ mod tests {
         };
         let mut dot = false;
         let mail = mail(1_000);
-        let (sent, ()) = tokio::join!(connection.send(&mail, || dot = true), relay);
+        let (sent, ()) = tokio::join!(connection.send(&mail, |stage| dot |= stage == Stage::FinalDot), relay);
         let failure = sent.expect_err("the relay is gone");
         assert!(failure.stage == Stage::Body && matches!(failure.cause, Cause::Lost(_)), "{failure:?}");
         assert!(!dot && failure.broke_off_before_the_dot() && !connection.in_step(&failure));
@@ -309,7 +311,7 @@ mod tests {
         };
         let mut dot = false;
         let mail = mail(1_000);
-        let (sent, ()) = tokio::join!(connection.send(&mail, || dot = true), relay);
+        let (sent, ()) = tokio::join!(connection.send(&mail, |stage| dot |= stage == Stage::FinalDot), relay);
         let failure = sent.expect_err("the relay is gone");
         assert_eq!(failure.error().code(), Some("552 5.3.4"));
         assert!(!dot && !connection.in_step(&failure));
@@ -325,7 +327,7 @@ mod tests {
         let mut dot = false;
         let mail = mail(1_000);
         let failure = tokio::select! {
-            sent = connection.send(&mail, || dot = true) => sent.expect_err("nobody reads"),
+            sent = connection.send(&mail, |stage| dot |= stage == Stage::FinalDot) => sent.expect_err("nobody reads"),
             () = relay => unreachable!("pending"),
         };
         let after = Timeouts::default().block;
@@ -340,7 +342,7 @@ mod tests {
         let started = Instant::now();
         let mail = mail(1);
         let failure = tokio::select! {
-            sent = connection.send(&mail, || {}) => sent.expect_err("nobody answers"),
+            sent = connection.send(&mail, |_| {}) => sent.expect_err("nobody answers"),
             () = std::future::pending() => unreachable!("pending"),
         };
         assert_eq!(failure.stage, Stage::MailFrom);
@@ -355,7 +357,7 @@ mod tests {
             std::future::pending::<()>().await;
         };
         let failure = tokio::select! {
-            sent = connection.send(&mail, || {}) => sent.expect_err("nobody answers"),
+            sent = connection.send(&mail, |_| {}) => sent.expect_err("nobody answers"),
             () = relay => unreachable!("pending"),
         };
         assert_eq!(failure.stage, Stage::FinalDot);

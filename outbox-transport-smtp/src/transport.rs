@@ -1,6 +1,6 @@
 //! [`SmtpTransport`]: mails from the outbox to a relay.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -41,8 +41,9 @@ use crate::reply::Reply;
 /// unavailable, which pauses the route and spends no attempt.
 ///
 /// A batch starts mails for one minute (see [`starts_for`](SmtpTransportBuilder::starts_for)); what is not started
-/// by then, or once the relay is unavailable, is not sent and goes out again soon. Dropping `deliver` closes the connections in use, and leaves in doubt only the
-/// mails whose final dot may have been written.
+/// by then, or once the relay is unavailable, is not sent and goes out again soon. Dropping `deliver` closes the
+/// connections in use and leaves in doubt only the mails whose final dot may have been written; a mail that was cut
+/// off after its recipient was named has failed for now.
 #[derive(Clone)]
 pub struct SmtpTransport {
     relay: Arc<Relay>,
@@ -96,7 +97,7 @@ impl Transport for SmtpTransport {
             start_until,
             dot_until: start_until + config.timeouts.until_the_dot(),
             relay_is_down: AtomicBool::new(false),
-            past_the_dot: Mutex::default(),
+            reached: Mutex::default(),
         });
         let _unfinished = Unfinished { batch, report, mails: &mails };
         PerMessage::new(config.connections, Arc::clone(&mails)).deliver(batch, report).await;
@@ -107,8 +108,9 @@ impl Transport for SmtpTransport {
     }
 
     /// The time to start mails in, and the longest that the last one may take: some 40 minutes, which only a relay
-    /// that answers each command at the last moment uses up. A shorter deadline of the route is safe: it leaves in
-    /// doubt no more than a drop does.
+    /// that answers each command at the last moment uses up. To give up earlier, set the
+    /// [`timeouts`](SmtpTransportBuilder::timeouts): they tell a slow relay from a slow mail, a shorter deadline of
+    /// the route cuts off both.
     fn deadline(&self) -> Duration {
         let Config { timeouts, starts_for, .. } = &self.relay.config;
         *starts_for + timeouts.until_the_dot() + timeouts.block + timeouts.final_dot + SLACK
@@ -141,7 +143,8 @@ struct Mails {
     start_until: Instant,
     dot_until: Instant,
     relay_is_down: AtomicBool,
-    past_the_dot: Mutex<HashSet<MessageId>>,
+    /// How far each mail came that was started.
+    reached: Mutex<HashMap<MessageId, Stage>>,
 }
 
 #[async_trait]
@@ -181,12 +184,15 @@ impl Mails {
             let reused = idle.is_some();
             let mut connection = match idle.take() {
                 Some(connection) => connection,
-                None => match Connection::open(config, self.dot_until).await {
-                    Ok(connection) => connection,
-                    Err(failure) => return self.failed(&failure),
-                },
+                None => {
+                    self.reached(id, Stage::Connect);
+                    match Connection::open(config, self.dot_until).await {
+                        Ok(connection) => connection,
+                        Err(failure) => return self.failed(&failure),
+                    }
+                }
             };
-            let failure = match connection.send(mail, || self.mark_past_the_dot(id)).await {
+            let failure = match connection.send(mail, |stage| self.reached(id, stage)).await {
                 Ok(reply) => {
                     pool.put_back(connection);
                     tracing::debug!(code = reply.code, "accepted by the relay");
@@ -222,8 +228,8 @@ impl Mails {
         classify(failure)
     }
 
-    fn mark_past_the_dot(&self, id: MessageId) {
-        self.past_the_dot.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
+    fn reached(&self, id: MessageId, stage: Stage) {
+        self.reached.lock().unwrap_or_else(PoisonError::into_inner).insert(id, stage);
     }
 
     fn relay_is_down(&self) -> bool {
@@ -231,8 +237,8 @@ impl Mails {
     }
 }
 
-/// Records, when `deliver` ends or is dropped, that what has no outcome and did not reach its final dot was not
-/// sent: a relay drops a mail whose end it never saw (RFC 5321 section 4.1.1.4).
+/// Records, when `deliver` is dropped, what is known of the mails without an outcome: one that did not reach its
+/// final dot was not accepted, since a relay drops a mail whose end it never saw (RFC 5321 section 4.1.1.4).
 struct Unfinished<'a> {
     batch: &'a [Delivery],
     report: &'a DeliveryReport,
@@ -241,14 +247,20 @@ struct Unfinished<'a> {
 
 impl Drop for Unfinished<'_> {
     fn drop(&mut self) {
-        let past_the_dot = self.mails.past_the_dot.lock().unwrap_or_else(PoisonError::into_inner);
+        let reached = self.mails.reached.lock().unwrap_or_else(PoisonError::into_inner);
         for delivery in self.batch {
-            if !past_the_dot.contains(&delivery.message.id) {
-                self.report.record(delivery, Outcome::NotSent);
+            match reached.get(&delivery.message.id) {
+                Some(Stage::FinalDot) => {}
+                None => self.report.record(delivery, Outcome::NotSent),
+                Some(stage) if *stage < Stage::RcptTo => self.report.record(delivery, Outcome::NotSent),
+                // An attempt is spent, or a mail at which the relay falls silent would be cut off for ever.
+                Some(_) => self.report.record(delivery, Outcome::transient(CUT_OFF)),
             }
         }
     }
 }
+
+const CUT_OFF: &str = "the delivery was cut off before the mail was complete; the relay has not accepted it";
 
 /// The first line of the reply, which usually names the mail in the relay's queue.
 fn receipt(reply: &Reply) -> Option<String> {
