@@ -1,4 +1,8 @@
-//! The facade of the outbox library.
+#![cfg_attr(all(feature = "sqlite", feature = "smtp"), doc = include_str!("../README.md"))]
+#![cfg_attr(
+    not(all(feature = "sqlite", feature = "smtp")),
+    doc = "A transactional outbox. The features `sqlite` and `smtp` bring a store and a transport, and this page's guide."
+)]
 
 pub use outbox_core::*;
 #[cfg(feature = "sqlite")]
