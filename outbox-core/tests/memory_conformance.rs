@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use outbox_core::conformance::StoreFixture;
+use outbox_core::conformance::{StoreFixture, run_by_chance};
 use outbox_core::{MemoryOutbox, MemoryTransaction, async_trait};
 
 struct Memory(MemoryOutbox);
@@ -37,3 +37,12 @@ outbox_core::store_conformance!(Memory);
 outbox_core::admin_conformance!(Memory);
 outbox_core::inbox_conformance!(Memory);
 outbox_core::enqueued_in_conformance!(Memory);
+
+#[test]
+fn nothing_is_lost_and_keys_keep_their_order_for_many_seeds() {
+    outbox_core::conformance::run(async {
+        for seed in 2..200 {
+            run_by_chance(Memory::fresh().await, seed).await;
+        }
+    });
+}

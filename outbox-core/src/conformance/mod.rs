@@ -68,7 +68,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 pub use corrupt::CorruptFixture;
-pub use store::StoreFixture;
+pub use store::{StoreFixture, run_by_chance};
 pub use transport::TransportFixture;
 
 /// The checks of stores, one function each.

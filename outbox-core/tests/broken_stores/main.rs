@@ -53,6 +53,7 @@ caught! {
         a_key_stays_blocked_for_the_next_session,
         a_scheduled_message_that_is_due_says_whether_its_key_is_blocked,
         another_failure_of_the_head_holds_the_rest_again,
+        whatever_happens_nothing_is_lost_and_keys_keep_their_order,
         verdicts_of_one_settlement_come_in_any_order,
     ];
     TopicsShareKeys as topics_share_keys: store [a_retry_blocks_only_its_key];

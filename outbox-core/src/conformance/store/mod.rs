@@ -4,6 +4,7 @@
 #![allow(missing_docs)]
 
 mod atomic;
+mod chance;
 mod claim;
 mod deferral;
 mod dropped;
@@ -15,6 +16,8 @@ mod settle;
 mod takeover;
 
 use async_trait::async_trait;
+
+pub use chance::run_by_chance;
 
 use crate::{Enqueue, OutboxStore};
 
@@ -50,6 +53,7 @@ pub trait StoreFixture: Sized + Send + Sync + 'static {
 /// The checks; each takes a fixture with an empty outbox and panics when the store breaks the promise of its name.
 pub mod checks {
     pub use super::atomic::*;
+    pub use super::chance::whatever_happens_nothing_is_lost_and_keys_keep_their_order;
     pub use super::claim::*;
     pub use super::deferral::*;
     pub use super::dropped::*;
@@ -193,6 +197,7 @@ macro_rules! store_conformance {
                     beginning_a_batch_again_is_the_same_as_once,
                     a_settlement_ends_one_batch_and_begins_the_next,
                     a_batch_of_thousands_is_begun_and_found,
+                    whatever_happens_nothing_is_lost_and_keys_keep_their_order,
                 ]
             }
         }
