@@ -3,6 +3,7 @@
 mod batches;
 mod breaks;
 mod conformance;
+mod dispatched;
 mod encryption;
 mod relay;
 mod reuse;
