@@ -30,6 +30,7 @@ enum Done {
     Write(Result<Fence, StoreError>),
     Call(u64, CallEnd),
     Tidy(Result<u64, StoreError>),
+    HandOver(Result<(), StoreError>),
 }
 
 /// A settlement that is being written; sent again as it is until the store answers.
@@ -73,6 +74,8 @@ pub(super) struct Engine {
     writing: bool,
     write_again_at: Instant,
 
+    /// Slots are being given back.
+    handing_over: bool,
     tidying: bool,
     tidy_at: Instant,
     stop_at: Option<Instant>,
@@ -109,6 +112,7 @@ impl Engine {
             write: None,
             writing: false,
             write_again_at: Instant::now(),
+            handing_over: false,
             tidying: false,
             tidy_at: Instant::now() + settings.tidy_every,
             stop_at: None,
@@ -214,7 +218,7 @@ impl Engine {
 
     fn holds(&self) -> bool {
         let lease = self.lease.borrow();
-        self.epoch.is_some_and(|epoch| lease.holds(epoch)) && !lease.slots.is_empty()
+        self.epoch.is_some_and(|epoch| lease.holds(epoch)) && lease.slots.len() > lease.hand_over.len()
     }
 
     fn start_work(&mut self) {
@@ -225,6 +229,24 @@ impl Engine {
         if !self.tidying && Instant::now() >= self.tidy_at && self.holds() {
             self.start_tidy();
         }
+        self.start_hand_over();
+    }
+
+    /// Gives back the slots that another session should get, once nothing of them is in flight. While a claim or a
+    /// settlement runs they may still come in, or be begun.
+    fn start_hand_over(&mut self) {
+        let slots = self.lease.borrow().hand_over.clone();
+        let Some(epoch) = self.epoch.filter(|_| !slots.is_empty() && !self.handing_over) else { return };
+        self.ledger.forget_unbegun(Some(&slots));
+        if self.claiming || self.write.is_some() || self.ledger.holds_any(&slots) {
+            return;
+        }
+        self.handing_over = true;
+        let parts = Arc::clone(&self.parts);
+        let deadline = self.parts.settings.store_deadline();
+        self.tasks.spawn(async move {
+            Done::HandOver(guarded("release", deadline, parts.store.release(epoch, &slots)).await)
+        });
     }
 
     fn start_claim(&mut self) {
@@ -242,7 +264,7 @@ impl Engine {
         let parts = Arc::clone(&self.parts);
         let held = self.ledger.places();
         let wanting = self.ledger.wanting(settings.batch, Instant::now());
-        let slots = self.lease.borrow().slots.clone();
+        let slots = self.lease.borrow().readable();
         let deadline = settings.store_deadline();
         let claim = async move {
             let wants = |topic: &str| find(&parts.routes, topic).is_some_and(|route| wanting[route]);
@@ -300,6 +322,13 @@ impl Engine {
             Done::Call(number, end) => {
                 self.take_records(None);
                 self.ledger.call_ended(number, end);
+            }
+            Done::HandOver(answer) => {
+                if let Err(error) = answer {
+                    warn!(error = %super::chain(&error), "slots could not be handed over; will be tried again");
+                }
+                // Stays set until the renewal says what is owned now.
+                self.pulse.renew_now.notify_one();
             }
             Done::Tidy(answer) => {
                 self.tidying = false;
@@ -372,7 +401,7 @@ impl Engine {
                 if let Some(plan) = write.plan {
                     self.ledger.not_begun(plan);
                 }
-                self.ledger.forget_unbegun();
+                self.ledger.forget_unbegun(None);
                 self.restart = true;
                 self.claim_is_stale = self.claiming;
                 self.poll.now();
@@ -422,6 +451,7 @@ impl Engine {
 
     fn lease_changed(&mut self) {
         let epoch = self.lease.borrow_and_update().epoch;
+        self.handing_over = false;
         if epoch != self.epoch && epoch.is_some() {
             self.reset(epoch);
         }
@@ -438,6 +468,7 @@ impl Engine {
         self.write = None;
         self.writing = false;
         self.tidying = false;
+        self.handing_over = false;
         self.poll.now();
     }
 }

@@ -7,13 +7,15 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 use tracing::{info, warn};
 
-use crate::{DispatcherId, Epoch, OutboxStore, Slot};
+use crate::{DispatcherId, Epoch, OutboxStore, Ownership, Slot};
 
 /// What the dispatcher knows of its session.
 #[derive(Debug, Clone)]
 pub(super) struct Lease {
     pub(super) epoch: Option<Epoch>,
     pub(super) slots: Vec<Slot>,
+    /// Those of `slots` that another session should get.
+    pub(super) hand_over: Vec<Slot>,
     /// Until then nobody else can have taken the slots, by this process's monotonic clock: taken before the renewal
     /// was asked for, plus the lease, minus a margin. A process that was asleep sees it in the past.
     pub(super) until: Instant,
@@ -23,7 +25,12 @@ pub(super) struct Lease {
 
 impl Lease {
     pub(super) fn none() -> Self {
-        Self { epoch: None, slots: Vec::new(), until: Instant::now(), error: None }
+        Self { epoch: None, slots: Vec::new(), hand_over: Vec::new(), until: Instant::now(), error: None }
+    }
+
+    /// The slots to read: owned, and not about to be handed over.
+    pub(super) fn readable(&self) -> Vec<Slot> {
+        self.slots.iter().filter(|slot| !self.hand_over.contains(slot)).copied().collect()
     }
 
     /// Whether sends of session `epoch` may go on.
@@ -103,12 +110,8 @@ pub(super) async fn keep(
                         info!(dispatcher = %me.name, epoch = %owned.epoch, slots = owned.slots.len(), "session");
                     }
                     let until = (asked + lease_for).checked_sub(margin).unwrap_or(asked);
-                    lease.send_replace(Lease {
-                        epoch: Some(owned.epoch),
-                        slots: owned.slots,
-                        until,
-                        error: None,
-                    });
+                    let Ownership { epoch, slots, hand_over } = owned;
+                    lease.send_replace(Lease { epoch: Some(epoch), slots, hand_over, until, error: None });
                 }
                 Err(error) => {
                     warn!(dispatcher = %me.name, error = %super::chain(&error), "the lease could not be renewed");

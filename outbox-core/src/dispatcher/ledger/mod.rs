@@ -21,7 +21,7 @@ use tokio::time::Instant;
 use super::DispatchSummary;
 use super::route::Route;
 use super::route_state::{RouteState, Runnable};
-use crate::{BatchNo, DeliveryReport, Message, Place, Tally, Verdict};
+use crate::{BatchNo, DeliveryReport, Message, Place, Slot, Tally, Verdict};
 
 pub(super) use plan::Plan;
 
@@ -263,25 +263,34 @@ impl Ledger {
         }
     }
 
-    /// A person changed something: what is not in flight is forgotten and will be claimed anew.
-    pub(super) fn forget_unbegun(&mut self) {
-        for ticket in std::mem::take(&mut self.alone) {
+    /// Forgets what is not in flight, of `slots` or of all: it will be claimed anew, by whoever owns it then.
+    pub(super) fn forget_unbegun(&mut self, slots: Option<&[Slot]>) {
+        let concerned = |place: &Place| slots.is_none_or(|slots| slots.contains(&place.slot));
+        let unbegun = self.held.iter().filter(|(_, held)| held.batch.is_none() && concerned(&held.place));
+        let gone: HashSet<usize> = unbegun.map(|(ticket, _)| ticket).collect();
+        for ticket in self.alone.iter().filter(|ticket| gone.contains(ticket)).copied().collect::<Vec<_>>() {
             self.free_key(self.held[ticket].key);
         }
-        let unbegun: Vec<usize> =
-            self.held.iter().filter(|(_, h)| h.batch.is_none()).map(|(t, _)| t).collect();
-        for ticket in unbegun {
-            let held = self.drop_held(ticket);
+        for ticket in &gone {
+            let held = self.drop_held(*ticket);
             Arc::make_mut(&mut self.places).remove(&held.place);
         }
+        self.alone.retain(|ticket| !gone.contains(ticket));
         for state in &mut self.states {
-            state.ready.clear();
+            state
+                .ready
+                .retain(|runnable| !matches!(runnable, Runnable::Message(ticket) if gone.contains(ticket)));
         }
-        self.lines.retain(|_, line| {
-            line.waiting.clear();
-            line.queued = false;
-            line.busy > 0
-        });
+        // An emptied line that is still queued is dropped when its turn comes.
+        for line in self.lines.values_mut() {
+            line.waiting.retain(|ticket| !gone.contains(ticket));
+        }
+        self.lines.retain(|_, line| line.busy > 0 || line.queued || !line.waiting.is_empty());
+    }
+
+    /// Whether anything of `slots` is in flight or waits to be written.
+    pub(super) fn holds_any(&self, slots: &[Slot]) -> bool {
+        self.places.iter().any(|place| slots.contains(&place.slot))
     }
 
     /// One message of the key less is in flight.
