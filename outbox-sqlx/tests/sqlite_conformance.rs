@@ -8,30 +8,25 @@ use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use sqlx::{Sqlite, SqliteConnection, Transaction};
 use tempfile::TempDir;
 
-/// An outbox in a file of its own.
-struct File {
+/// An outbox in a file of its own, with a history or without: the two settle in different ways.
+struct File<const HISTORY: bool> {
     outbox: SqliteOutbox,
     _folder: TempDir,
 }
 
-async fn open(history: bool) -> File {
-    let folder = tempfile::tempdir().unwrap();
-    let options =
-        SqliteConnectOptions::new().filename(folder.path().join("outbox.db")).create_if_missing(true);
-    let pool = SqlitePoolOptions::new().max_connections(8).connect_with(options).await.unwrap();
-    let outbox = SqliteOutbox::builder(pool).history(history).build().unwrap();
-    outbox.migrate().await.unwrap();
-    File { outbox, _folder: folder }
-}
-
 #[async_trait]
-impl StoreFixture for File {
+impl<const HISTORY: bool> StoreFixture for File<HISTORY> {
     type Outbox = SqliteOutbox;
     type Conn = SqliteConnection;
     type Transaction = Transaction<'static, Sqlite>;
 
     async fn fresh() -> Self {
-        open(true).await
+        let folder = tempfile::tempdir().unwrap();
+        let options = SqliteConnectOptions::new().filename(folder.path().join("outbox.db"));
+        let pool = SqlitePoolOptions::new().connect_with(options.create_if_missing(true)).await.unwrap();
+        let outbox = SqliteOutbox::builder(pool).history(HISTORY).build().unwrap();
+        outbox.migrate().await.unwrap();
+        Self { outbox, _folder: folder }
     }
     fn outbox(&self) -> &SqliteOutbox {
         &self.outbox
@@ -50,5 +45,15 @@ impl StoreFixture for File {
     }
 }
 
-outbox_core::store_conformance!(File);
-outbox_core::admin_conformance!(File);
+mod with_a_history {
+    type File = super::File<true>;
+
+    outbox_core::store_conformance!(File);
+    outbox_core::admin_conformance!(File);
+}
+
+mod without_a_history {
+    type File = super::File<false>;
+
+    outbox_core::store_conformance!(File);
+}

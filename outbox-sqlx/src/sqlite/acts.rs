@@ -200,9 +200,9 @@ async fn write_discard(
     }
     let fresh =
         sqlx::query(sql.delete_delivered.clone()).bind(&list).execute(&mut *tx).await?.rows_affected();
-    let keys = sqlx::query_as(sql.delete_deferred.clone()).bind(&list).fetch_all(&mut *tx).await?;
+    let keys = sqlx::query(sql.delete_deferred.clone()).bind(&list).fetch_all(&mut *tx).await?;
     let done = fresh + keys.len() as u64;
-    set_aside::promote(tx, sql, now, keys).await?;
+    set_aside::promote(tx, sql, now, &keys).await?;
     Ok(done)
 }
 

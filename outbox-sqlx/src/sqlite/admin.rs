@@ -97,7 +97,8 @@ async fn counts(conn: &mut SqliteConnection, sql: &Statements) -> Result<Vec<Top
     let now: i64 = sqlx::query_scalar(sql.clock.clone()).fetch_one(&mut *conn).await?;
     let mut topics: Vec<TopicCounts> = Vec::new();
     for row in sqlx::query(sql.counts.clone()).fetch_all(conn).await? {
-        let topic: &str = row.try_get(0)?;
+        // Another client may have written anything.
+        let topic: &str = row.try_get(0).unwrap_or_default();
         let state = state(&row, 1)?;
         let count: i64 = row.try_get(2)?;
         if topics.last().is_none_or(|last| last.topic != topic) {
@@ -110,7 +111,7 @@ async fn counts(conn: &mut SqliteConnection, sql: &Statements) -> Result<Vec<Top
             MessageState::Waiting | MessageState::Retrying | MessageState::Behind | MessageState::Parked
         );
         if on_its_way {
-            let age = decode::positive(now - row.try_get::<i64, _>(3)?);
+            let age = decode::positive(now.saturating_sub(row.try_get(3).unwrap_or(now)));
             counts.oldest = Some(counts.oldest.map_or(age, |oldest| oldest.max(age)));
         }
     }
@@ -205,7 +206,7 @@ async fn acts_of(
 }
 
 fn summary(row: &SqliteRow, now: i64) -> Result<MessageSummary, sqlx::Error> {
-    let due_at: Option<i64> = row.try_get(12)?;
+    let due_at: Option<i64> = row.try_get(12).ok().flatten();
     Ok(MessageSummary {
         // A row of another client may hold anything; it must not hide the others.
         id: row.try_get(1).ok().and_then(|id: &str| id.parse().ok()).unwrap_or_else(|| Uuid::nil().into()),
@@ -215,7 +216,7 @@ fn summary(row: &SqliteRow, now: i64) -> Result<MessageSummary, sqlx::Error> {
         state: state(row, 5)?,
         tally: Tally { attempts: row.try_get(6)?, crashes: row.try_get(7)?, in_doubt: row.try_get(8)? },
         created_at: row.try_get(11).ok().and_then(decode::moment).unwrap_or(SystemTime::UNIX_EPOCH),
-        due_in: due_at.map(|due_at| decode::positive(due_at - now)),
+        due_in: due_at.map(|due_at| decode::positive(due_at.saturating_sub(now))),
         last_failure: notes(row)?.pop(),
     })
 }

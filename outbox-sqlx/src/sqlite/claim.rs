@@ -151,10 +151,10 @@ impl Reading<'_> {
         let most = i64::try_from(limit + held).unwrap_or(i64::MAX);
         let mut due: Vec<(i64, i64)> = Vec::new();
         for row in topics {
-            let topic: String = row.try_get(0)?;
-            if !(self.request.wants)(&topic) {
+            // A topic that is not text has no route.
+            let Some(topic) = row.try_get(0).ok().filter(|topic: &String| (self.request.wants)(topic)) else {
                 continue;
-            }
+            };
             if let Some(next) = row.try_get::<Option<i64>, _>(2)? {
                 let next = decode::positive(next - self.now);
                 self.claim.next_due = Some(self.claim.next_due.map_or(next, |earlier| earlier.min(next)));
@@ -228,7 +228,7 @@ impl Reading<'_> {
             tally,
             age: decode::positive(age),
             behind,
-            due_in: not_before.map(|moment| decode::positive(moment - self.now)),
+            due_in: not_before.map(|moment| decode::positive(moment.saturating_sub(self.now))),
         });
     }
 }

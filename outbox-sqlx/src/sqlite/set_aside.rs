@@ -6,7 +6,8 @@
 
 use outbox_core::{FailureNote, Tally};
 use serde::Serialize;
-use sqlx::SqliteConnection;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Row, SqliteConnection};
 
 use super::statements::Statements;
 use super::to_json;
@@ -56,20 +57,22 @@ pub(super) async fn set_aside(
         sqlx::query(sql.hold_back.clone()).bind(&list).execute(&mut *tx).await?;
     }
     if !messages.iter().all(blocks) {
-        let keys = sqlx::query_as(sql.unblocked_keys.clone()).bind(&list).fetch_all(&mut *tx).await?;
-        promote(tx, sql, now, keys).await?;
+        let keys = sqlx::query(sql.unblocked_keys.clone()).bind(&list).fetch_all(&mut *tx).await?;
+        promote(tx, sql, now, &keys).await?;
     }
     Ok(())
 }
 
-/// Lets the next messages of `keys` become due where the head of a key is gone.
+/// Lets the next messages of `keys` (rows of topic and key) become due where the head of a key is gone.
 pub(super) async fn promote(
     tx: &mut SqliteConnection,
     sql: &Statements,
     now: i64,
-    mut keys: Vec<(String, Option<String>)>,
+    keys: &[SqliteRow],
 ) -> Result<(), sqlx::Error> {
-    keys.retain(|(_, key)| key.is_some());
+    // A row of another client may hold a topic that is not text: nothing of ours can wait behind it.
+    let text = |row: &SqliteRow| Some((row.try_get(0).ok()?, row.try_get::<Option<String>, _>(1).ok()??));
+    let mut keys: Vec<(String, String)> = keys.iter().filter_map(text).collect();
     keys.sort_unstable();
     keys.dedup();
     if !keys.is_empty() {

@@ -191,11 +191,11 @@ async fn delivered(
     }
     if !others.is_empty() {
         let list = json_list(others.iter().copied());
-        let keys = sqlx::query_as(sql.delete_deferred.clone()).bind(&list).fetch_all(&mut *tx).await?;
+        let keys = sqlx::query(sql.delete_deferred.clone()).bind(&list).fetch_all(&mut *tx).await?;
         if keys.len() < others.len() {
             sqlx::query(sql.delete_delivered.clone()).bind(list).execute(&mut *tx).await?;
         }
-        set_aside::promote(tx, sql, now, keys).await?;
+        set_aside::promote(tx, sql, now, &keys).await?;
     }
     Ok(())
 }
