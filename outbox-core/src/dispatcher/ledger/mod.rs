@@ -59,6 +59,8 @@ struct Line {
     busy: usize,
     /// A `Runnable::Key` for it is in its route's queue.
     queued: bool,
+    /// The batch that its latest message in flight was planned for.
+    planned: Option<BatchNo>,
     /// An earlier or later message of the key was set aside while these were in flight: what comes back unsent
     /// is set aside too, or it would overtake, or be overtaken after a restart.
     broken: bool,

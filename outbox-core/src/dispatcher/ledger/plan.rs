@@ -16,6 +16,13 @@ pub(in crate::dispatcher) struct Plan {
     calls: Vec<(usize, Vec<usize>)>,
 }
 
+/// What a key has for the call that is being planned.
+enum Next {
+    Nothing,
+    Ticket(usize),
+    Alone(usize),
+}
+
 impl Ledger {
     /// Chooses what goes out next, up to `limit` messages; `None` when nothing can.
     pub(in crate::dispatcher) fn plan(&mut self, limit: usize, now: Instant) -> Option<Plan> {
@@ -86,45 +93,67 @@ impl Ledger {
                     self.states[route].ready.push_front(runnable);
                     break;
                 }
-                Runnable::Key(key) => {
-                    let Some(line) = self.lines.get_mut(&key) else { continue };
-                    line.queued = false;
-                    let most = if keeps_order { limit - tickets.len() } else { 1 };
-                    let mut taken = 0;
-                    while taken < most {
-                        let Some(&ticket) = self.lines.get(&key).and_then(|line| line.waiting.front()) else {
-                            break;
-                        };
-                        let alone = self.held[ticket].goes_alone();
-                        // Another route's message is here only if the hashes of two keys collide.
-                        let foreign = self.held[ticket].route != route;
-                        if foreign || (alone && taken > 0) || (!alone && !fits(self, ticket)) {
-                            break;
-                        }
-                        if let Some(line) = self.lines.get_mut(&key) {
-                            line.waiting.pop_front();
-                            line.busy += 1;
-                        }
-                        taken += 1;
-                        if alone {
-                            self.alone.push_back(ticket);
-                            break;
-                        }
+                Runnable::Key(key) => match self.next_of_key(key, route, keeps_order) {
+                    Next::Nothing => {}
+                    Next::Alone(ticket) => self.alone.push_back(ticket),
+                    Next::Ticket(ticket) if fits(self, ticket) => {
+                        self.take_from_line(key, keeps_order);
                         self.start(route, ticket);
                         tickets.push(ticket);
                     }
-                    if taken == 0 {
-                        // It is the key's turn still, or its line is empty by now.
-                        let full = self.lines.get(&key).is_some_and(|line| !line.waiting.is_empty());
-                        self.queue_key(key);
-                        if full {
-                            break;
-                        }
+                    Next::Ticket(_) => {
+                        self.states[route].ready.push_front(runnable);
+                        break;
                     }
-                }
+                },
             }
         }
         tickets
+    }
+
+    /// Whose turn it is in the line of `key`, which was taken out of the queue. A key that is in flight waits, unless
+    /// it is with the call that is being planned and the transport keeps the order within a call.
+    fn next_of_key(&mut self, key: u64, route: usize, keeps_order: bool) -> Next {
+        let planning = BatchNo(self.next_batch + 1);
+        let Some(line) = self.lines.get_mut(&key) else { return Next::Nothing };
+        let idle = line.busy == 0;
+        line.queued = false;
+        let Some(&ticket) = line.waiting.front() else {
+            self.queue_key(key);
+            return Next::Nothing;
+        };
+        // Another route's message is here only if the hashes of two keys collide.
+        if self.held[ticket].route != route {
+            self.queue_key(key);
+            return Next::Nothing;
+        }
+        if self.held[ticket].goes_alone() {
+            if !idle {
+                return Next::Nothing;
+            }
+            line.waiting.pop_front();
+            line.busy += 1;
+            return Next::Alone(ticket);
+        }
+        if idle || (keeps_order && line.planned == Some(planning)) {
+            line.queued = true;
+            return Next::Ticket(ticket);
+        }
+        Next::Nothing
+    }
+
+    /// Takes the head of the line into the call that is being planned. Keys take turns, message by message: a long
+    /// line leaves room for the others, and rows leave the store about in the order in which they came.
+    fn take_from_line(&mut self, key: u64, keeps_order: bool) {
+        let planning = BatchNo(self.next_batch + 1);
+        let Some(line) = self.lines.get_mut(&key) else { return };
+        let Some(ticket) = line.waiting.pop_front() else { return };
+        line.busy += 1;
+        line.planned = Some(planning);
+        line.queued = keeps_order && !line.waiting.is_empty();
+        if line.queued {
+            self.states[self.held[ticket].route].ready.push_back(Runnable::Key(key));
+        }
     }
 
     fn start(&mut self, route: usize, ticket: usize) {
