@@ -53,8 +53,12 @@ use statements::{DEFAULT_PREFIX, Statements};
 /// SQLite has one writer at a time. Begin transactions that write with [`begin`](Self::begin) (`BEGIN IMMEDIATE`):
 /// one that begins with a read and writes later can fail with "database is locked" when another wrote in between.
 ///
+/// Times come from SQLite's clock, the wall clock of the machine, in milliseconds. A clock that is set back lets the
+/// lease of a dead dispatcher last that much longer; one that is set forward ends leases early, which is safe.
+///
 /// Any client may insert into `<prefix>messages` directly; `topic` and `payload` (text or bytes) are enough. An
-/// insert that carries an `idempotency_key` already known for its topic is left out silently.
+/// insert that carries an `idempotency_key` already known for its topic is left out silently. Never insert a `seq`.
+/// The view `<prefix>overview` shows every message with its state.
 #[derive(Debug, Clone)]
 pub struct SqliteOutbox {
     inner: Arc<Inner>,

@@ -18,9 +18,9 @@ pub(super) async fn settle(
     changes: Option<i64>,
     settlement: &Settlement<'_>,
 ) -> Result<Fence, sqlx::Error> {
-    if !history
-        && let Some(places) = fresh_and_delivered(settlement.verdicts)
-        && let Some(fence) = settle_delivered(connection, sql, epoch, changes, settlement, &places).await?
+    if let Some(places) = fresh_and_delivered(settlement.verdicts)
+        && let Some(fence) =
+            settle_delivered(connection, sql, history, epoch, changes, settlement, &places).await?
     {
         return Ok(fence);
     }
@@ -57,20 +57,21 @@ fn fresh_and_delivered(verdicts: &[(Place, Verdict)]) -> Option<Vec<i64>> {
     verdicts.iter().map(place).collect()
 }
 
-/// [`settle`] in one round trip, for the case that is nearly every one. `None` when something was not as expected:
-/// what was written is right, the rest is for the long way.
+/// [`settle`] in one round trip, for the case that is nearly every one. `None` when something was not as expected, as
+/// after an act of a person: what was written is right then, and the long way writes it again with the rest.
 ///
 /// The script has its own `BEGIN` and `COMMIT`: an error, or dropping this future, closes the connection.
 async fn settle_delivered(
     connection: &mut SqliteConnection,
     sql: &Statements,
+    history: bool,
     epoch: Epoch,
     changes: Option<i64>,
     settlement: &Settlement<'_>,
     places: &[i64],
 ) -> Result<Option<Fence>, sqlx::Error> {
-    const BEGUN: usize = 0;
-    const LOOKED: usize = 1;
+    /// The position of the statement in the script that deletes the messages.
+    const DELETE: usize = 3;
     let next = settlement.begin;
     let script = sqlx::query(sql.settle_delivered.clone())
         .bind(epoch.0)
@@ -79,15 +80,16 @@ async fn settle_delivered(
         .bind(next.map(|batch| batch.number.0))
         .bind(next.map(|batch| batch.alone))
         .bind(next.map(|batch| json_list(batch.places.iter().map(|place| place.seq))))
-        .bind(changes);
+        .bind(changes)
+        .bind(if history { Some(receipts(settlement.verdicts)?) } else { None });
     // The driver runs the statements of a script one after another, and stops at the first error.
     let mut answers = Executor::fetch_many(connection, script);
-    let (mut owner, mut unchanged, mut statement, mut deleted) = (false, false, BEGUN, 0);
+    let (mut owner, mut unchanged, mut statement, mut deleted) = (false, false, 0, 0);
     while let Some(answer) = answers.try_next().await? {
         match answer {
             Either::Right(row) => (owner, unchanged) = (row.try_get(0)?, row.try_get(1)?),
             Either::Left(done) => {
-                if statement == LOOKED + 1 {
+                if statement == DELETE {
                     deleted = done.rows_affected();
                 }
                 statement += 1;
@@ -172,12 +174,7 @@ async fn delivered(
         }
     }
     if history && !(fresh.is_empty() && others.is_empty()) {
-        let receipt = |(place, verdict): &'_ (Place, Verdict)| match verdict {
-            Verdict::Delivered { receipt } => Some((place.seq, receipt.clone())),
-            _ => None,
-        };
-        let receipts: Vec<_> = verdicts.iter().filter_map(receipt).collect();
-        let receipts = to_json(&receipts)?;
+        let receipts = receipts(verdicts)?;
         sqlx::query(sql.history_delivered.clone()).bind(receipts).bind(now).execute(&mut *tx).await?;
     }
     if !fresh.is_empty() {
@@ -198,6 +195,16 @@ async fn delivered(
         set_aside::promote(tx, sql, now, &keys).await?;
     }
     Ok(())
+}
+
+/// The places that were delivered, and their receipts, as JSON.
+fn receipts(verdicts: &[(Place, Verdict)]) -> Result<String, sqlx::Error> {
+    let receipt = |(place, verdict): &'_ (Place, Verdict)| match verdict {
+        Verdict::Delivered { receipt } => Some((place.seq, receipt.clone())),
+        _ => None,
+    };
+    let receipts: Vec<(i64, Option<String>)> = verdicts.iter().filter_map(receipt).collect();
+    to_json(&receipts)
 }
 
 fn set_aside_as<'a>((place, verdict): &'a (Place, Verdict)) -> Option<SetAside<'a>> {
