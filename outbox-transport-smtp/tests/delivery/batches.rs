@@ -116,13 +116,13 @@ async fn what_is_not_started_in_time_is_not_sent() {
     let starts_for = Duration::from_millis(300);
     let transport = to(&relay).starts_for(starts_for).build().expect("a valid transport");
     let (one, two) = (mails(2), mails(1));
-    let late_relay = async {
+    let waits_for_the_only_connection = async {
         relay.reached(Point::Dot, 1).await;
-        tokio::time::sleep(starts_for).await;
+        let outcomes = deliver(&transport, &two).await;
         gate.add_permits(1);
+        outcomes
     };
-    // The second batch waits for the only connection.
-    let (first, second, ()) = tokio::join!(deliver(&transport, &one), deliver(&transport, &two), late_relay);
+    let (first, second) = tokio::join!(deliver(&transport, &one), waits_for_the_only_connection);
     assert_eq!(classes(&first), [Class::Delivered, Class::NotSent]);
     assert_eq!(classes(&second), [Class::NotSent]);
     assert_eq!(relay.count(Point::Mail), 1);

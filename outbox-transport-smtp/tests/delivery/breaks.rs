@@ -204,3 +204,22 @@ async fn a_delivery_that_is_dropped_before_the_dot_leaves_nothing_in_doubt() {
         assert_eq!(relay.arrived().len(), 1);
     }
 }
+
+#[tokio::test]
+async fn a_delivery_that_is_dropped_while_it_connects_anew_was_not_sent() {
+    let relay = Relay::start(|event| match (event.point, event.nth) {
+        (Point::Rcpt, 1) => Act::Close,
+        (Point::Connect, 1) => Act::Never,
+        _ => Act::Go,
+    })
+    .await;
+    let transport = to(&relay).build().expect("a valid transport");
+    assert_eq!(class(&deliver_one(&transport).await), Class::Delivered);
+    let batch = mails(1);
+    let report = DeliveryReport::collecting(&batch);
+    tokio::select! {
+        () = transport.deliver(&batch, &report) => panic!("the relay does not answer"),
+        () = relay.reached(Point::Connect, 2) => {}
+    }
+    assert_eq!(report.take(), [(0, Outcome::NotSent)]);
+}

@@ -132,6 +132,7 @@ async fn a_connection_whose_reply_did_not_come_in_time_is_not_used_again() {
         gate.add_permits(1);
         let outcome = deliver_one(&transport).await;
         assert_eq!(class(&outcome), Class::Delivered, "after a late reply at {point:?}: {outcome:?}");
+        assert_eq!(relay.count(Point::Mail), 2, "the late connection was tried after {point:?}");
     }
 }
 
