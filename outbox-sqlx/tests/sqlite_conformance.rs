@@ -2,7 +2,7 @@
 #![cfg(feature = "sqlite")]
 
 use outbox_core::async_trait;
-use outbox_core::conformance::StoreFixture;
+use outbox_core::conformance::{CorruptFixture, StoreFixture};
 use outbox_sqlx::SqliteOutbox;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use sqlx::{Sqlite, SqliteConnection, Transaction};
@@ -45,6 +45,17 @@ impl<const HISTORY: bool> StoreFixture for File<HISTORY> {
     }
 }
 
+#[async_trait]
+impl<const HISTORY: bool> CorruptFixture for File<HISTORY> {
+    async fn insert_corrupt(&self, topic: &str, key: Option<&str>) {
+        let sql =
+            "INSERT INTO outbox_messages (topic, message_key, payload, id) VALUES (?, ?, 'x', 'no uuid')";
+        let mut tx = self.outbox.begin().await.unwrap();
+        sqlx::query(sql).bind(topic).bind(key).execute(&mut *tx).await.unwrap();
+        self.outbox.commit(tx).await.unwrap();
+    }
+}
+
 mod with_a_history {
     type File = super::File<true>;
 
@@ -56,4 +67,7 @@ mod without_a_history {
     type File = super::File<false>;
 
     outbox_core::store_conformance!(File);
+    outbox_core::corrupt_conformance!(File);
+    outbox_core::inbox_conformance!(File);
+    outbox_core::enqueued_in_conformance!(File);
 }
