@@ -6,13 +6,17 @@
 
 mod bare;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
 use outbox::SqliteOutbox;
 use outbox::{DispatcherExt, Enqueue, LeasedDispatcher, MemoryOutbox, OutboxStore, Route};
-use outbox_benches::{Figures, Load, Noop, argument, peak_memory, reset_peak_memory, runtime};
+use outbox_benches::{Figures, Load, Noop, argument, peak_memory, runtime};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqliteSynchronous};
+
+/// The argument that makes the program the child of [`peak_in_a_child`].
+const PEAK_OF: &str = "--peak-of";
 
 const KEYS: [(usize, &str); 4] = [(0, "no keys"), (1, "1 key"), (100, "100 keys"), (100_000, "100,000 keys")];
 
@@ -20,7 +24,29 @@ fn main() {
     if std::env::args().any(|argument| argument == "--list") {
         return;
     }
-    runtime().block_on(run());
+    let arguments: Vec<String> = std::env::args().collect();
+    match arguments.iter().position(|argument| argument == PEAK_OF).and_then(|at| arguments.get(at + 1)) {
+        Some(path) => runtime().block_on(peak(path.as_ref())),
+        None => runtime().block_on(run()),
+    }
+}
+
+/// Drains the outbox in the file `path` and prints how much memory the process had at most: a process of its own, so
+/// that nothing is counted that filled the outbox.
+async fn peak(path: &Path) {
+    drain(SqliteFile::open(path), argument("messages", 100_000)).await;
+    println!("{}", peak_memory());
+}
+
+async fn peak_in_a_child(path: &Path, timed: usize) -> f64 {
+    let program = std::env::current_exe().expect("a program");
+    let child = tokio::process::Command::new(program)
+        .arg(PEAK_OF)
+        .arg(path)
+        .args(["--messages", &timed.to_string()])
+        .output();
+    let output = child.await.expect("a child");
+    String::from_utf8_lossy(&output.stdout).trim().parse().expect("the peak in MiB")
 }
 
 async fn run() {
@@ -41,13 +67,13 @@ async fn run() {
 
                 let file = SqliteFile::new().await;
                 file.fill(load).await;
-                reset_peak_memory();
                 sqlite.add(&scenario, drain(file.outbox.clone(), timed).await);
-                if keys == 100 {
-                    peaks.add(&scenario, peak_memory() as f64);
-                }
 
                 if keys == 100 {
+                    let file = SqliteFile::new().await;
+                    file.fill(load).await;
+                    peaks.add(format!("{backlog} behind"), peak_in_a_child(&file.path, timed).await);
+
                     let file = SqliteFile::new().await;
                     file.fill(load).await;
                     sqlite.add(
@@ -61,7 +87,11 @@ async fn run() {
     memory.print("Memory, messages a second", "msg/s", &format!("no keys, {} behind", backlogs[0]));
     let bare = format!("hand-written loop, {} behind", backlogs[0]);
     sqlite.print("SQLite, messages a second", "msg/s", &bare);
-    peaks.print("Resident memory while draining SQLite", "MiB", &format!("100 keys, {} behind", backlogs[0]));
+    peaks.print(
+        "Most memory of a process that drains SQLite, 100 keys",
+        "MiB",
+        &format!("{} behind", backlogs[0]),
+    );
     for backlog in backlogs {
         let of = |name: &str| sqlite.median(&format!("{name}, {backlog} behind"));
         println!(
@@ -109,11 +139,14 @@ impl SqliteFile {
     async fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("outbox.sqlite");
-        let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true);
-        let pool = SqlitePool::connect_lazy_with(options.synchronous(SqliteSynchronous::Full));
-        let outbox = SqliteOutbox::new(pool);
+        let outbox = Self::open(&path);
         outbox.migrate().await.expect("the tables");
         Self { outbox, path, _folder: folder }
+    }
+
+    fn open(path: &Path) -> SqliteOutbox {
+        let options = SqliteConnectOptions::new().filename(path).create_if_missing(true);
+        SqliteOutbox::new(SqlitePool::connect_lazy_with(options.synchronous(SqliteSynchronous::Full)))
     }
 
     async fn fill(&self, load: Load) {

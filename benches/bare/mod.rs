@@ -3,8 +3,9 @@
 use std::path::Path;
 use std::time::Instant;
 
+use futures_util::TryStreamExt;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteRow, SqliteSynchronous};
-use sqlx::{ConnectOptions, Connection, Row, SqliteConnection};
+use sqlx::{ConnectOptions, Connection, Either, Executor, Row, SqliteConnection};
 
 const BATCH: i64 = 500;
 
@@ -64,11 +65,9 @@ pub(crate) async fn drain(path: &Path, timed: usize) -> f64 {
 }
 
 async fn read(reader: &mut SqliteConnection, mark: &mut i64) -> Vec<Seen> {
-    let mut tx = reader.begin().await.expect("begin");
-    sqlx::query(sql!("look")).fetch_one(&mut *tx).await.expect("look");
+    sqlx::query(sql!("look")).fetch_one(&mut *reader).await.expect("look");
     let query = sqlx::query(sql!("claim_fresh")).bind(*mark).bind(BATCH);
-    let rows = query.fetch_all(&mut *tx).await.expect("a read");
-    tx.commit().await.expect("commit");
+    let rows = query.fetch_all(reader).await.expect("a read");
     let seen = |row: &SqliteRow| {
         let payload: Vec<u8> = row.get("payload");
         let number = u64::from_be_bytes(*payload.first_chunk().expect("a number"));
@@ -84,12 +83,23 @@ async fn settle(writer: &mut SqliteConnection, epoch: i64, number: i64, done: &[
         let numbers: Vec<String> = seen.iter().map(|seen| seen.seq.to_string()).collect();
         format!("[{}]", numbers.join(","))
     };
-    let mut tx = writer.begin_with("BEGIN IMMEDIATE").await.expect("begin");
-    sqlx::query(sql!("fence")).bind(epoch).fetch_one(&mut *tx).await.expect("fence");
-    sqlx::query(sql!("delete_delivered")).bind(list(done)).execute(&mut *tx).await.expect("delete");
     let ended = format!("[{}]", number - 1);
-    sqlx::query(sql!("end_batches")).bind(epoch).bind(ended).execute(&mut *tx).await.expect("end");
-    let begin = sqlx::query(sql!("begin_batch")).bind(epoch).bind(number).bind(false).bind(list(next));
-    begin.execute(&mut *tx).await.expect("begin");
-    tx.commit().await.expect("commit");
+    // The script begins and commits by itself.
+    let script = sqlx::query(sql!("settle_delivered"))
+        .bind(epoch)
+        .bind(list(done))
+        .bind(ended)
+        .bind(number)
+        .bind(false)
+        .bind(list(next))
+        .bind(0)
+        .bind(None::<String>);
+    let mut answers = writer.fetch_many(script);
+    let mut owner = false;
+    while let Some(answer) = answers.try_next().await.expect("a settlement") {
+        if let Either::Right(row) = answer {
+            owner = row.get(0);
+        }
+    }
+    assert!(owner, "the loop owns the outbox");
 }

@@ -51,13 +51,7 @@ impl Figures {
     }
 }
 
-/// Starts a new measurement of the peak.
-pub fn reset_peak_memory() {
-    // Where there is no such file, the peak is that of the whole process.
-    let _ = std::fs::write("/proc/self/clear_refs", "5");
-}
-
-/// The most memory the process had resident since the reset, in MiB; 0 where the system does not tell.
+/// The most memory the process ever had resident, in MiB; 0 where the system does not tell.
 #[must_use]
 pub fn peak_memory() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();

@@ -4,7 +4,7 @@ mod figures;
 mod load;
 mod noop;
 
-pub use figures::{Figures, peak_memory, reset_peak_memory};
+pub use figures::{Figures, peak_memory};
 pub use load::{Load, PAYLOAD};
 pub use noop::Noop;
 
