@@ -48,7 +48,7 @@ pub(super) async fn claim(
     if request.restart || reading.cursor.changes.is_none() {
         reading.cursor.changes = look.try_get(1)?;
     }
-    let mut room = Room { messages: request.limit.max(1), bytes: request.max_bytes };
+    let mut room = Room { messages: request.limit.max(1), bytes: request.max_bytes.max(1) };
     let mut due = match look.try_get(3)? {
         true => reading.due(connection, room.messages).await?,
         false => Vec::new(),
@@ -148,7 +148,7 @@ impl Reading<'_> {
         let topics =
             sqlx::query(self.sql.due_topics.clone()).bind(self.now).fetch_all(&mut *connection).await?;
         let held = self.request.held.iter().filter(|place| place.hint == SET_ASIDE).count();
-        let most = i64::try_from(limit + held).unwrap_or(i64::MAX);
+        let most = i64::try_from(limit.saturating_add(held)).unwrap_or(i64::MAX);
         let mut due: Vec<(i64, i64)> = Vec::new();
         for row in topics {
             // A topic that is not text has no route.
