@@ -61,6 +61,22 @@ async fn advancing_by_any_duration_does_not_panic() {
 }
 
 #[tokio::test]
+async fn a_retry_keeps_its_delay_when_those_before_it_leave_later() {
+    let outbox = MemoryOutbox::new();
+    enqueue(&outbox, NewMessage::builder("orders").key("a")).await;
+    enqueue(&outbox, NewMessage::builder("orders").key("a")).await;
+    let me = owner(&outbox).await;
+    let claimed = claim(&outbox, &me, &[]).await;
+    let places: Vec<Place> = claimed.messages.iter().map(|claimed| claimed.place).collect();
+    settle(&outbox, &me, &[(places[0], retry(Duration::ZERO))]).await;
+    settle(&outbox, &me, &[(places[1], retry(HOUR))]).await;
+    settle(&outbox, &me, &[(places[0], Verdict::Delivered { receipt: None })]).await;
+    assert!(restart(&outbox, &me).await.messages.is_empty(), "the second message waits for an hour");
+    outbox.advance(HOUR);
+    assert_eq!(restart(&outbox, &me).await.messages.len(), 1, "and no longer");
+}
+
+#[tokio::test]
 async fn an_idempotency_key_is_free_again_after_its_retention() {
     let outbox = MemoryOutbox::builder().idempotency_retention(DAY).build();
     let once = || NewMessage::builder("orders").idempotency_key("k");

@@ -81,6 +81,7 @@ impl<F: StoreFixture> Probe<F> {
     pub(super) async fn claim(&self, session: &mut Session) -> Vec<Claimed> {
         let mut all = Vec::new();
         loop {
+            tokio::task::yield_now().await;
             let claim = self.claim_some(session, &|_| true, false, 1000, usize::MAX).await;
             let nothing = claim.messages.is_empty();
             all.extend(claim.messages);
@@ -178,13 +179,21 @@ impl<F: StoreFixture> Probe<F> {
         mut claimed: Vec<Claimed>,
     ) -> Vec<MessageId> {
         let mut order = Vec::new();
+        let mut seen = HashSet::new();
+        let mut rounds = 0;
         while !claimed.is_empty() {
+            rounds += 1;
+            assert!(rounds < 10_000, "the store hands out the same messages for ever");
+            // Lets the limit on the check's time take effect, also with a store that never waits.
+            tokio::task::yield_now().await;
             let mut verdicts = Vec::with_capacity(claimed.len());
             for claimed in claimed {
                 if claimed.behind {
                     verdicts.push((claimed.place, Verdict::Wait { tally: claimed.tally }));
                 } else {
-                    order.push(message(&claimed).id);
+                    let id = message(&claimed).id;
+                    assert!(seen.insert(id), "a message came again after its delivery was settled");
+                    order.push(id);
                     verdicts.push((claimed.place, delivered()));
                 }
             }

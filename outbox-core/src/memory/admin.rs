@@ -110,7 +110,7 @@ impl OutboxAdmin for MemoryOutbox {
                     tables.aside.insert(seq, aside);
                 }
                 AsideState::Waiting | AsideState::Scheduled => {
-                    aside.not_until = aside.due.map_or(now, |due| due.min(now));
+                    aside.not_until = now;
                     tables.aside.insert(seq, aside);
                 }
             }

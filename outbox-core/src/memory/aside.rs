@@ -8,9 +8,9 @@ use crate::{FailureNote, Tally};
 
 /// The messages set aside, with what makes a claim cheap: who is due per topic, and the line of each blocked key.
 ///
-/// In the line of a key only a prefix has a due time, these times never fall from one row to the next, and only the
-/// last may lie in the future. All others are *behind*: they are not looked at until the head has left, so a long
-/// line behind a failing message costs nothing.
+/// In the line of a key only a prefix has a due time, and these times never fall from one row to the next. All
+/// others are *behind*: they are not looked at until the head has left, so a long line behind a failing message
+/// costs nothing.
 #[derive(Default)]
 pub(super) struct SetAside {
     rows: BTreeMap<i64, AsideRow>,
@@ -137,7 +137,7 @@ impl SetAside {
     /// Restores the order of a key's line after rows have come, gone or changed.
     pub(super) fn straighten(&mut self, topic: &str, key: &str, now: Moment) {
         let Some(line) = self.lines.get(topic).and_then(|lines| lines.get(key)) else { return };
-        let out_of_line = self.out_of_line(line, now);
+        let out_of_line = self.out_of_line(line);
         let head_is_due = line.all.first().is_some_and(|head| line.due.contains(head));
         for seq in out_of_line {
             self.set_due(seq, None);
@@ -173,13 +173,12 @@ impl SetAside {
     }
 
     /// The due rows of `line` that are not part of its prefix.
-    fn out_of_line(&self, line: &Line, now: Moment) -> Vec<i64> {
+    fn out_of_line(&self, line: &Line) -> Vec<i64> {
         let mut in_line = line.all.iter();
         let mut latest = Moment::ZERO;
         let mut in_prefix = |seq: &&i64| {
             let due = self.rows.get(*seq).and_then(|row| row.due).unwrap_or_default();
-            // Behind one that is due later, nothing may be due.
-            let fits = in_line.next() == Some(*seq) && due >= latest && latest <= now;
+            let fits = in_line.next() == Some(*seq) && due >= latest;
             latest = due;
             fits
         };

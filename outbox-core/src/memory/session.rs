@@ -77,8 +77,7 @@ impl Sessions {
             .map(|(number, _)| *number)
             .collect();
         let left = fenced.iter().filter_map(|number| self.sessions.remove(number));
-        let mut in_flight: Vec<_> = left.flat_map(|session| session.journal.into_in_flight()).collect();
-        in_flight.sort_unstable();
+        let in_flight = left.flat_map(|session| session.journal.into_in_flight()).collect();
         self.owner = Some(epoch);
         Some(in_flight)
     }
@@ -113,9 +112,8 @@ impl Session {
         self.journal.in_flight.remove(&seq);
     }
 
-    /// Opens `batch`; one of the same number is replaced.
+    /// Opens `batch`, of whose number none is open.
     pub(super) fn open(&mut self, batch: &Batch) {
-        self.close(batch.number);
         let places: Vec<i64> = batch.places.iter().map(|place| place.seq).collect();
         self.journal.in_flight.extend(places.iter().map(|seq| (*seq, batch.number)));
         self.journal.batches.insert(batch.number, Open { places, alone: batch.alone });

@@ -90,7 +90,7 @@ impl OutboxStore for MemoryOutbox {
 
     async fn release(&self, epoch: Epoch, slots: &[Slot]) -> Result<(), StoreError> {
         let mut tables = self.shared.tables();
-        if slots.contains(&SLOT) || !tables.sessions.owns(epoch) {
+        if slots.contains(&SLOT) {
             tables.sessions.end(epoch);
         }
         Ok(())
@@ -116,12 +116,9 @@ impl OutboxStore for MemoryOutbox {
     }
 }
 
-/// In the order of their places, so that a message set aside finds those before it where they belong.
 fn write(tables: &mut Tables, verdicts: &[(Place, Verdict)], now: Moment) {
-    let mut in_order: Vec<&(Place, Verdict)> = verdicts.iter().collect();
-    in_order.sort_unstable_by_key(|(place, _)| place.seq);
     let mut lines = HashSet::new();
-    for (place, verdict) in in_order {
+    for (place, verdict) in verdicts {
         // A fresh message that is delivered stands in no line.
         let in_no_line =
             matches!(verdict, Verdict::Delivered { .. }) && tables.fresh.contains_key(&place.seq);

@@ -103,8 +103,7 @@ impl Tables {
             }
             Verdict::Wait { tally } => {
                 row.state = AsideState::Waiting;
-                // Its turn among the due ones of its key stays the same.
-                row.not_until = row.due.map_or(now, |due| due.min(now));
+                row.not_until = now;
                 row.tally = *tally;
             }
             Verdict::Schedule { delay } => {
@@ -130,7 +129,7 @@ impl Tables {
             let Some(mut row) = self.take(seq) else { continue };
             row.tally = row.tally.after_crash(alone);
             row.state = AsideState::Waiting;
-            row.not_until = row.due.map_or(now, |due| due.min(now));
+            row.not_until = now;
             lines.extend(line_of(&row.row));
             self.aside.insert(seq, row);
         }

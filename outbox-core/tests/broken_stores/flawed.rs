@@ -6,64 +6,18 @@ use std::time::Duration;
 
 use outbox_core::conformance::{CorruptFixture, StoreFixture};
 use outbox_core::{
-    Act, Batch, Claim, ClaimRequest, Claimed, CorruptMessage, DispatcherId, Enqueue, Enqueued, Epoch, Fence,
-    Inbox, MemoryOutbox, MemoryTransaction, MessageDetail, MessageId, MessageState, NewMessage, OutboxAdmin,
-    OutboxStore, Ownership, Page, PageRequest, Place, Selection, Settlement, Slot, StoreError,
-    StoreErrorKind, Tally, TopicCounts, Verdict, WakeUp, async_trait,
+    Batch, BatchNo, Claim, ClaimRequest, Claimed, CorruptMessage, DeliveryError, DispatcherId, Enqueue,
+    Enqueued, EnqueuedIn, Epoch, FailureNote, Fence, Inbox, MemoryOutbox, MemoryTransaction, Message,
+    MessageId, NewMessage, OnDead, OutboxStore, Ownership, Place, Settlement, Slot, StoreError,
+    StoreErrorKind, Tally, Verdict, WakeUp, async_trait,
 };
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Flaw {
-    None,
-    NoFence,
-    ClaimsTwice,
-    ForgetsRollback,
-    ForgetsCommit,
-    ForgetsKeys,
-    TopicsShareKeys,
-    IgnoresCase,
-    Reverses,
-    IgnoresTheJournal,
-    NeverEndsABatch,
-    DoubtsEverything,
-    ClaimingCounts,
-    TakesEverybodyForAlone,
-    ForgetsIdempotency,
-    NotRepeatable,
-    HalfWritten,
-    LosesADroppedClaim,
-    ReusesEpochs,
-    NewEpochOnRenewal,
-    RobsTheLiving,
-    NeverExpires,
-    IgnoresRelease,
-    Impatient,
-    IgnoresRestart,
-    IgnoresLimits,
-    AlwaysMore,
-    WantsEverything,
-    WantsOnlyRoutes,
-    StarvesTheDeferred,
-    TextPayloads,
-    DropsHeaders,
-    ForgetsTheTally,
-    ForgetsNotBefore,
-    DeliveredStays,
-    DeadLettersReturn,
-    ActsGoUnnoticed,
-    AnyClaimForgetsActs,
-    ActsAreNotRecorded,
-    SelectsEveryTopic,
-    PurgesEverything,
-    PagesOverlap,
-    CorruptFailsTheClaim,
-    CorruptIsSkipped,
-}
+use super::flaw::Flaw;
 
 /// The memory store behind a wrapper that adds the flaw.
 pub(crate) struct Flawed {
-    flaw: Flaw,
-    store: MemoryOutbox,
+    pub(crate) flaw: Flaw,
+    pub(crate) store: MemoryOutbox,
     notes: Mutex<Notes>,
 }
 
@@ -83,7 +37,7 @@ impl Flawed {
         Self { flaw, store, notes: Mutex::default() }
     }
 
-    fn is(&self, flaw: Flaw) -> bool {
+    pub(crate) fn is(&self, flaw: Flaw) -> bool {
         self.flaw == flaw
     }
 
@@ -96,10 +50,22 @@ impl Flawed {
         let lower =
             |text: &str| if self.is(Flaw::IgnoresCase) { text.to_lowercase() } else { text.to_owned() };
         let topic = if self.is(Flaw::TopicsShareKeys) { "all" } else { message.topic() };
+        let payload = message.payload();
+        let cut = if self.is(Flaw::CutsPayloads) {
+            payload.slice(..payload.len().min(65_535))
+        } else {
+            payload.clone()
+        };
         let mut builder = NewMessage::builder(topic)
             .id(message.id())
             .message_type(message.message_type())
-            .payload(message.payload().clone(), message.content_type());
+            .payload(cut, message.content_type());
+        if self.is(Flaw::UnkeyedShareAKey) {
+            builder = builder.key("none");
+        }
+        if self.is(Flaw::EveryMessageOnce) {
+            builder = builder.idempotency_key("none");
+        }
         if let Some(key) = message.key().filter(|_| !self.is(Flaw::ForgetsKeys)) {
             builder = builder.key(lower(key));
         }
@@ -129,6 +95,10 @@ impl Flawed {
         if self.is(Flaw::ForgetsTheTally) {
             claimed.tally = Tally::default();
         }
+        claimed.fresh |= self.is(Flaw::AlwaysFresh);
+        if self.is(Flaw::AlwaysOld) {
+            claimed.age = Duration::from_secs(1_000_000_000);
+        }
         let Ok(message) = &mut claimed.message else { return };
         if let Some((topic, key)) = self.notes().keys.get(&message.id) {
             (message.topic, message.key) = (topic.clone(), key.clone());
@@ -150,6 +120,12 @@ impl Flawed {
             Verdict::Dead { tally, .. } if self.is(Flaw::DeadLettersReturn) => {
                 verdict = Verdict::Wait { tally: *tally };
             }
+            Verdict::Schedule { delay } if self.is(Flaw::ScheduledBlocks) => {
+                let failure = FailureNote::new(0, "transient", &DeliveryError::new("not yet"));
+                verdict = Verdict::Retry { delay: *delay, tally: Tally::default(), failure };
+            }
+            Verdict::Dead { then, .. } if self.is(Flaw::SkippedHolds) => *then = OnDead::Park,
+            Verdict::Dead { then, .. } if self.is(Flaw::ParkedLetsGo) => *then = OnDead::Skip,
             Verdict::Retry { delay, .. } | Verdict::Schedule { delay } if self.is(Flaw::Impatient) => {
                 *delay = Duration::ZERO;
             }
@@ -214,7 +190,8 @@ impl Enqueue<MemoryTransaction> for Flawed {
         conn: &mut MemoryTransaction,
         messages: &[NewMessage],
     ) -> Result<Vec<Enqueued>, StoreError> {
-        let spoilt: Vec<NewMessage> = messages.iter().map(|message| self.spoil(message)).collect();
+        let most = if self.is(Flaw::StoresAThousandMessages) { 1000 } else { usize::MAX };
+        let spoilt: Vec<NewMessage> = messages.iter().take(most).map(|message| self.spoil(message)).collect();
         let identity = |message: &NewMessage| (message.topic().to_owned(), message.key().map(str::to_owned));
         self.notes().keys.extend(messages.iter().map(|message| (message.id(), identity(message))));
         if self.is(Flaw::ForgetsRollback) {
@@ -224,7 +201,22 @@ impl Enqueue<MemoryTransaction> for Flawed {
             self.store.commit(own);
             return answers;
         }
-        self.store.enqueue(conn, &spoilt).await
+        let mut answers = self.store.enqueue(conn, &spoilt).await?;
+        if self.is(Flaw::AnswersBackwards) {
+            answers.reverse();
+        }
+        Ok(answers)
+    }
+}
+
+#[async_trait]
+impl EnqueuedIn<MemoryTransaction> for Flawed {
+    async fn enqueued_in(&self, conn: &mut MemoryTransaction) -> Result<Vec<Message>, StoreError> {
+        let mut messages = self.store.enqueued_in(conn).await?;
+        if self.is(Flaw::Reverses) {
+            messages.reverse();
+        }
+        Ok(messages)
     }
 }
 
@@ -275,11 +267,16 @@ impl OutboxStore for Flawed {
             _ => epoch,
         };
         let mut owned = self.store.renew(me, epoch, lease_for).await?;
+        if let (Flaw::RevivesUnknownSessions, Some(given)) = (self.flaw, epoch) {
+            owned.epoch = given;
+        }
         if !owned.slots.is_empty() {
             self.notes().owner = Some((me.clone(), owned.epoch));
         }
-        if self.is(Flaw::ReusesEpochs) {
-            owned.epoch = Epoch(1);
+        match self.flaw {
+            Flaw::ReusesEpochs => owned.epoch = Epoch(1),
+            Flaw::OwnsNothing => owned.slots.clear(),
+            _ => {}
         }
         Ok(owned)
     }
@@ -289,6 +286,7 @@ impl OutboxStore for Flawed {
         let wants_all = |_: &str| true;
         let mut asked = *request;
         match self.flaw {
+            Flaw::ClaimsWithoutSlots => asked.slots = &[Slot(0)],
             Flaw::ClaimsTwice => (asked.held, asked.restart) = (&nothing, true),
             Flaw::IgnoresRestart => asked.restart = false,
             Flaw::IgnoresLimits => (asked.limit, asked.max_bytes) = (usize::MAX, usize::MAX),
@@ -317,6 +315,9 @@ impl OutboxStore for Flawed {
             Flaw::StarvesTheDeferred if claim.messages.iter().any(|claimed| claimed.fresh) => {
                 claim.messages.retain(|claimed| claimed.fresh);
             }
+            Flaw::StarvesTheFresh if claim.messages.iter().any(|claimed| !claimed.fresh) => {
+                claim.messages.retain(|claimed| !claimed.fresh);
+            }
             Flaw::LosesADroppedClaim => {
                 // The place up to which it has read is moved on before the answer is out.
                 tokio::task::yield_now().await;
@@ -338,12 +339,15 @@ impl OutboxStore for Flawed {
             .iter()
             .filter_map(|(place, verdict)| self.spoil_verdict(*place, verdict))
             .collect();
+        let every_batch: Vec<BatchNo> = (0..100).map(BatchNo).collect();
         let alone = settlement.begin.map(|batch| Batch { alone: true, ..batch.clone() });
         let mut spoilt = Settlement { verdicts: &verdicts, ..*settlement };
         match self.flaw {
             Flaw::IgnoresTheJournal => spoilt.begin = None,
             Flaw::TakesEverybodyForAlone => spoilt.begin = alone.as_ref(),
             Flaw::NeverEndsABatch => spoilt.ended = &[],
+            Flaw::EndsEveryBatch => spoilt.ended = &every_batch,
+            Flaw::WritesAThousandVerdicts => spoilt.verdicts = &verdicts[..verdicts.len().min(1000)],
             Flaw::HalfWritten => {
                 for one in &verdicts {
                     let half = Settlement { verdicts: std::slice::from_ref(one), ..Settlement::default() };
@@ -386,60 +390,4 @@ impl OutboxStore for Flawed {
     fn wake_up(&self) -> WakeUp {
         self.store.wake_up()
     }
-}
-
-#[async_trait]
-impl OutboxAdmin for Flawed {
-    async fn counts(&self) -> Result<Vec<TopicCounts>, StoreError> {
-        self.store.counts().await
-    }
-
-    async fn list(&self, request: &PageRequest) -> Result<Page, StoreError> {
-        let mut page = self.store.list(request).await?;
-        if self.is(Flaw::PagesOverlap) {
-            page.next = page.next.map(|next| next - 1);
-        }
-        Ok(page)
-    }
-
-    async fn show(&self, id: MessageId) -> Result<Option<MessageDetail>, StoreError> {
-        let mut detail = self.store.show(id).await?;
-        if let Some(detail) = &mut detail {
-            if self.is(Flaw::ActsAreNotRecorded) {
-                detail.acts.clear();
-            }
-            if self.is(Flaw::ForgetsTheTally) {
-                detail.summary.tally = Tally::default();
-            }
-        }
-        Ok(detail)
-    }
-
-    async fn redrive(&self, what: &Selection, act: &Act) -> Result<u64, StoreError> {
-        self.store.redrive(&self.widen(what), act).await
-    }
-
-    async fn discard(&self, what: &Selection, act: &Act) -> Result<u64, StoreError> {
-        self.store.discard(&self.widen(what), act).await
-    }
-
-    async fn purge_history(&self, older_than: Duration, limit: u32) -> Result<u64, StoreError> {
-        if self.is(Flaw::PurgesEverything) {
-            return self.store.purge_history(Duration::ZERO, u32::MAX).await;
-        }
-        self.store.purge_history(older_than, limit).await
-    }
-}
-
-impl Flawed {
-    fn widen(&self, what: &Selection) -> Selection {
-        match what {
-            Selection::All { state, .. } if self.is(Flaw::SelectsEveryTopic) => every_topic(*state),
-            what => what.clone(),
-        }
-    }
-}
-
-fn every_topic(state: MessageState) -> Selection {
-    Selection::All { topic: None, state }
 }

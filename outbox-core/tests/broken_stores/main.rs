@@ -1,11 +1,14 @@
 //! The suites bite: each flaw that a store can have makes the check that is named after it fail, while the same
 //! store without the flaw passes that check.
 
+mod admin;
+mod flaw;
 mod flawed;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use flawed::{Flaw, Flawed};
+use flaw::Flaw;
+use flawed::Flawed;
 use outbox_core::conformance::{checks, run};
 
 /// For each flaw, the checks that must notice it.
@@ -43,6 +46,7 @@ caught! {
         what_follows_a_rollback_is_claimed,
         a_rolled_back_idempotency_key_is_free,
         a_dropped_enqueue_shares_the_fate_of_its_transaction,
+        whatever_happens_nothing_is_lost_and_keys_keep_their_order,
     ];
     ForgetsCommit as forgets_commit: store [commit_makes_messages_claimable];
     ForgetsKeys as forgets_keys: store [
@@ -53,10 +57,9 @@ caught! {
         a_key_stays_blocked_for_the_next_session,
         a_scheduled_message_that_is_due_says_whether_its_key_is_blocked,
         another_failure_of_the_head_holds_the_rest_again,
-        whatever_happens_nothing_is_lost_and_keys_keep_their_order,
         verdicts_of_one_settlement_come_in_any_order,
     ];
-    TopicsShareKeys as topics_share_keys: store [a_retry_blocks_only_its_key];
+    TopicsShareKeys as topics_share_keys: store [a_retry_blocks_only_its_key, an_idempotency_key_belongs_to_its_topic];
     IgnoresCase as ignores_case: store [
         topics_and_keys_are_told_apart_byte_by_byte,
         idempotency_keys_are_told_apart_byte_by_byte,
@@ -66,6 +69,7 @@ caught! {
         transactions_are_claimed_in_the_order_of_their_commits,
         messages_of_a_slot_are_claimed_in_order_of_place,
         a_long_line_behind_a_key_comes_out_in_order,
+        whatever_happens_nothing_is_lost_and_keys_keep_their_order,
     ];
     IgnoresTheJournal as ignores_the_journal: store [
         takeover_marks_what_the_journal_lists_as_in_doubt,
@@ -141,6 +145,7 @@ caught! {
     DeliveredStays as delivered_stays: store [
         a_delivered_message_is_gone,
         an_expired_session_that_nobody_fenced_settles,
+        whatever_happens_nothing_is_lost_and_keys_keep_their_order,
     ];
     DeadLettersReturn as dead_letters_return: store [
         a_dead_letter_is_not_claimed,
@@ -152,6 +157,53 @@ caught! {
         discarding_all_leaves_messages_in_flight_alone,
         messages_in_flight_of_a_dead_session_refuse_until_a_takeover,
     ];
+    ScheduledBlocks as scheduled_blocks: store [a_scheduled_message_blocks_nothing];
+    UnkeyedShareAKey as unkeyed_share_a_key: store [an_unkeyed_retry_blocks_nothing];
+    SkippedHolds as skipped_holds: store [
+        a_skipped_dead_letter_lets_its_key_go_on,
+        a_mixed_settlement_gives_each_message_its_verdict,
+    ];
+    ParkedLetsGo as parked_lets_go: store [
+        a_parked_dead_letter_holds_its_key,
+        a_message_parked_in_the_middle_holds_only_those_after_it,
+    ];
+    EveryMessageOnce as every_message_once: store [messages_without_an_idempotency_key_are_never_duplicates];
+    AnswersBackwards as answers_backwards: store [enqueue_answers_one_id_per_message_in_their_order];
+    AlwaysFresh as always_fresh: store [
+        messages_set_aside_do_not_come_as_fresh,
+        takeover_marks_what_the_journal_lists_as_in_doubt,
+    ];
+    AlwaysOld as always_old: store [
+        a_message_is_as_old_as_its_enqueueing,
+        a_not_before_time_long_past_does_not_make_a_message_old,
+    ];
+    RevivesUnknownSessions as revives_unknown_sessions: store [an_unknown_epoch_gets_a_new_session];
+    OwnsNothing as owns_nothing: store [the_first_session_owns_the_outbox];
+    StarvesTheFresh as starves_the_fresh: store [messages_set_aside_do_not_starve_fresh_ones];
+    ClaimsWithoutSlots as claims_without_slots: store [a_claim_of_no_slot_answers_nothing];
+    CutsPayloads as cuts_payloads: store [a_payload_of_one_mebibyte_comes_back_whole];
+    EndsEveryBatch as ends_every_batch: store [
+        ending_a_batch_that_is_not_open_changes_nothing,
+        takeover_does_not_doubt_what_an_open_batch_has_settled,
+    ];
+    WritesAThousandVerdicts as writes_a_thousand_verdicts: store [thousands_of_verdicts_go_into_one_settlement];
+    StoresAThousandMessages as stores_a_thousand_messages: store [thousands_of_messages_go_into_one_enqueue];
+    HidesReceipts as hides_receipts: admin [a_delivered_message_shows_its_receipt];
+    RepeatsFailures as repeats_failures: admin [
+        the_same_failure_said_twice_is_kept_once,
+        the_last_ten_failures_are_kept_oldest_first,
+    ];
+    ShowsOnlyFresh as shows_only_fresh: admin [every_state_is_shown];
+    SkippedHolds as parked_instead_of_dead: admin [
+        counts_tell_each_state_of_each_topic,
+        every_state_can_be_listed,
+        a_redriven_message_that_was_skipped_joins_at_the_end,
+        the_age_of_the_oldest_counts_only_what_should_go_out,
+    ];
+    ForgetsCommit as nothing_is_shown: admin [a_fresh_message_is_shown_whole];
+    Reverses as enqueued_in_reverses: enqueued_in [what_a_transaction_enqueued_shows_in_its_order];
+    ForgetsRollback as enqueued_in_forgets: enqueued_in [messages_of_other_transactions_do_not_show];
+    ForgetsIdempotency as enqueued_in_shows_duplicates: enqueued_in [duplicates_do_not_show_as_enqueued];
     ActsGoUnnoticed as acts_go_unnoticed: admin [
         an_act_keeps_a_batch_from_beginning,
         a_redrive_keeps_a_batch_from_beginning,

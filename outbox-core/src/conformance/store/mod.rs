@@ -168,6 +168,7 @@ macro_rules! store_conformance {
                     a_released_slot_can_be_taken_at_once,
                     releasing_with_an_open_batch_leaves_it_in_doubt,
                     a_session_that_released_its_slots_settles_nothing,
+                    a_session_that_released_its_slots_starts_anew,
                     releasing_from_a_fenced_session_takes_nothing_from_its_successor,
                     tidying_removes_nothing_that_still_counts,
                     a_delivered_message_is_gone,

@@ -147,6 +147,20 @@ pub async fn a_session_that_released_its_slots_settles_nothing<F: StoreFixture>(
     assert!(has(&probe.claim(&mut second).await, &message), "nothing was written");
 }
 
+pub async fn a_session_that_released_its_slots_starts_anew<F: StoreFixture>(fixture: F) {
+    let probe = Probe::new(fixture);
+    let mut session = probe.start().await;
+    probe.enqueue(&[keyed("a")]).await;
+    let claimed = only(probe.claim(&mut session).await);
+    probe.begin(&mut session, &[claimed.place]).await;
+    probe.outbox().release(session.epoch, &session.slots).await.expect("release succeeds");
+    let renewed = probe.renew(&session, HOUR).await;
+    assert_ne!(renewed.epoch, session.epoch, "a session that keeps no slot has ended");
+    (session.epoch, session.slots) = (renewed.epoch, renewed.slots);
+    let claimed = only(probe.claim_anew(&mut session).await);
+    assert!(claimed.tally.in_doubt, "what it left in flight is in doubt, also for itself");
+}
+
 pub async fn releasing_from_a_fenced_session_takes_nothing_from_its_successor<F: StoreFixture>(fixture: F) {
     let probe = Probe::new(fixture);
     let first = probe.start().await;
