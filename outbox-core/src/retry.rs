@@ -44,7 +44,7 @@ pub enum Decision {
 /// Delays that double (by default) up to a cap, each drawn evenly between zero and its ceiling ("full jitter"), so
 /// that messages that failed together do not come back together.
 ///
-/// By default: 1 s, doubled up to 1 h, 20 attempts, any age: about four and a half hours on average.
+/// By default: 1 s, doubled up to 1 h, 20 attempts, any age: about four hours on average.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ExponentialBackoff {
     initial: Duration,

@@ -52,7 +52,7 @@ pub fn command(data_dir: &Path) -> Command {
     for variable in ["DATABASE_URL", "SMTP_URL", "MAIL_FROM", "RUST_LOG"] {
         command.env_remove(variable);
     }
-    command.env("BIND", "127.0.0.1:0").env("OUTBOX_LEASE_MS", "500").arg("--data-dir").arg(data_dir);
+    command.env("BIND", "127.0.0.1:0").arg("--data-dir").arg(data_dir);
     command.stdin(Stdio::null()).kill_on_drop(true);
     command
 }
