@@ -49,7 +49,7 @@ pub fn program() -> &'static Path {
 /// A command that starts the example in `data_dir`, on a free port, untouched by this process's environment.
 pub fn command(data_dir: &Path) -> Command {
     let mut command = Command::new(program());
-    for variable in ["DATABASE_URL", "SMTP_URL", "MAIL_FROM", "RUST_LOG"] {
+    for variable in ["DATABASE_URL", "SMTP_URL", "MAIL_FROM", "RUST_LOG", "OUTBOX_LEASE_MS"] {
         command.env_remove(variable);
     }
     command.env("BIND", "127.0.0.1:0").arg("--data-dir").arg(data_dir);

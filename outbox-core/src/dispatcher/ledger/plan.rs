@@ -196,7 +196,7 @@ impl Ledger {
                 deliveries.push(Delivery {
                     attempt: held.tally.attempts + 1,
                     in_doubt: held.tally.in_doubt,
-                    ..Delivery::new(index, held.message.clone())
+                    ..Delivery::new(index, Arc::clone(&held.message))
                 });
             }
             let report = DeliveryReport::new(number, tickets.len(), Some(dirty.clone()));
