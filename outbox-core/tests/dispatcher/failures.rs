@@ -48,7 +48,7 @@ async fn a_parked_dead_letter_holds_its_key_until_it_is_redriven_and_then_order_
     let outbox = MemoryOutbox::new();
     commit(&outbox, &(0..250).map(|n| message("orders", Some("k"), n)).collect::<Vec<_>>()).await;
     let mended = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
-    let is_mended = mended.clone();
+    let is_mended = std::sync::Arc::clone(&mended);
     let recorder = Recorder::new(move |delivery| {
         let mended = is_mended.load(std::sync::atomic::Ordering::SeqCst);
         if !mended && text_of(&delivery.message) == "1" {

@@ -25,7 +25,7 @@ async fn a_successor_delivers_what_a_killed_dispatcher_left_and_marks_it_in_doub
     }
     let (first, sent) = (Recorder::accepting(), std::sync::Arc::new(tokio::sync::Notify::new()));
     let settings = Settings { lease: Duration::from_secs(30), ..quick() };
-    let stuck = Stuck(first.clone(), sent.clone());
+    let stuck = Stuck(first.clone(), std::sync::Arc::clone(&sent));
     let running = start(&dispatcher(outbox.clone(), settings.clone(), vec![Route::topic("orders", stuck)]));
     sent.notified().await;
     running.kill().await;
@@ -88,14 +88,14 @@ async fn sends_are_dropped_when_the_lease_lapses_and_spend_no_attempt() {
     impl SendOne for HangsOnce {
         async fn send(&self, delivery: &Delivery) -> Outcome {
             if !delivery.in_doubt {
-                let _guard = OnDrop(self.0.clone());
+                let _guard = OnDrop(std::sync::Arc::clone(&self.0));
                 std::future::pending::<()>().await;
             }
             self.1.send(delivery).await
         }
     }
     let recorder = Recorder::accepting();
-    let transport = PerMessage::new(1, HangsOnce(dropped.clone(), recorder.clone()));
+    let transport = PerMessage::new(1, HangsOnce(std::sync::Arc::clone(&dropped), recorder.clone()));
     let running = start(&dispatcher(store.clone(), quick(), vec![Route::topic("orders", transport)]));
     commit(&outbox, &[message("orders", Some("k"), 0)]).await;
     tokio::time::sleep(Duration::from_millis(100)).await;
@@ -201,7 +201,7 @@ async fn a_slot_is_handed_over_without_doubt_and_without_waiting_for_the_lease()
     let (transport, log, gate, waiting) = gated();
     let settings = Settings { lease: Duration::from_secs(60), ..quick() };
     let ask = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
-    let asking = Asking { inner: outbox.clone(), ask: ask.clone() };
+    let asking = Asking { inner: outbox.clone(), ask: std::sync::Arc::clone(&ask) };
     // Renewed three times a second, so that the wish is heard soon.
     let short = Settings { lease: Duration::from_secs(1), ..settings.clone() };
     let first =

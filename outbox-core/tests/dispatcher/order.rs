@@ -12,7 +12,7 @@ fn numbered(keys: usize, each: usize) -> Vec<NewMessage> {
 fn failing_now_and_then() -> Recorder {
     Recorder::new(|delivery| {
         let id = delivery.message.id.as_uuid().as_u128() as u64;
-        if ((id ^ u64::from(delivery.attempt)).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40) % 3 == 0 {
+        if ((id ^ u64::from(delivery.attempt)).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40).is_multiple_of(3) {
             Outcome::transient("not now")
         } else {
             Outcome::delivered()
@@ -89,7 +89,7 @@ async fn a_slow_message_holds_only_its_own_key() {
     let mut messages = vec![message("orders", Some("slow"), 0), message("orders", Some("slow"), 1)];
     messages.extend((2..50).map(|n| message("orders", Some(&format!("other-{}", n % 5)), n)));
     commit(&outbox, &messages).await;
-    let transport = PerMessage::new(4, Slow(slow.clone(), log.clone()));
+    let transport = PerMessage::new(4, Slow(std::sync::Arc::clone(&slow), log.clone()));
     let dispatcher = dispatcher(outbox.clone(), quick(), vec![Route::topic("orders", transport)]);
     let running = start(&dispatcher);
     log.wait_for(48).await;

@@ -9,7 +9,7 @@ use crate::support::*;
 /// A destination that can be down; counts how often it was tried.
 fn destination() -> (Arc<AtomicBool>, Arc<AtomicU64>, Recorder) {
     let (down, tries) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicU64::new(0)));
-    let (is_down, tried) = (down.clone(), tries.clone());
+    let (is_down, tried) = (Arc::clone(&down), Arc::clone(&tries));
     let recorder = Recorder::new(move |_| {
         tried.fetch_add(1, Ordering::SeqCst);
         match is_down.load(Ordering::SeqCst) {
@@ -68,7 +68,7 @@ async fn draining_does_not_wait_for_a_destination_that_is_down() {
 async fn a_transport_that_sends_nothing_is_not_called_in_a_tight_loop() {
     let outbox = MemoryOutbox::new();
     let calls = Arc::new(AtomicU64::new(0));
-    let counter = calls.clone();
+    let counter = Arc::clone(&calls);
     let lazy = Recorder::new(move |_| {
         counter.fetch_add(1, Ordering::SeqCst);
         Outcome::NotSent

@@ -74,7 +74,7 @@ async fn a_message_that_kills_its_process_ends_as_a_dead_letter_after_five_death
     commit(&outbox, &messages).await;
     let settings = Settings { lease: Duration::from_secs(30), ..quick() };
     for _ in 0..20 {
-        let transport = Deadly { log: log.clone(), deaths: deaths.clone(), died: died.clone() };
+        let transport = Deadly { log: log.clone(), deaths: Arc::clone(&deaths), died: Arc::clone(&died) };
         let dispatcher =
             dispatcher(outbox.clone(), settings.clone(), vec![Route::topic("orders", transport)]);
         let running = start(&dispatcher);

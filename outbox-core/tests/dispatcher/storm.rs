@@ -59,7 +59,7 @@ async fn survive(seed: u64) {
     let log = Recorder::accepting();
     let settings = Settings { lease: Duration::from_secs(5), batch: 8, max_held: 24, ..quick() };
     let build = |name: &str| {
-        let wild = || Wild { dice: dice.clone(), calm: calm.clone(), log: log.clone() };
+        let wild = || Wild { dice: Arc::clone(&dice), calm: Arc::clone(&calm), log: log.clone() };
         let route = |topic: &str| {
             Route::topic(topic, PerMessage::new(3, wild()))
                 .retry(FixedDelays::new(vec![Duration::from_millis(1); 1000]))

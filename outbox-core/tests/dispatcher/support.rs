@@ -244,13 +244,13 @@ impl Flaky {
             tokio::time::sleep(wait(if slow > 0 { dice / 7 % slow } else { 0 })).await;
             answer
         };
-        let fails = |n: u64| n > 0 && dice % n == 0;
+        let fails = |n: u64| n > 0 && dice.is_multiple_of(n);
         let broken = || StoreError::new(StoreErrorKind::Unavailable, "broken on purpose");
         if self.down.load(Ordering::SeqCst) {
             return Err(broken());
         }
         if fails(self.one_in.load(Ordering::SeqCst)) {
-            if call % 2 == 0 {
+            if call.is_multiple_of(2) {
                 work.await?;
             }
             return Err(broken());
@@ -314,6 +314,6 @@ impl SendOne for Gated {
 
 pub(crate) fn gated() -> (PerMessage<Gated>, Recorder, Arc<Semaphore>, Arc<Notify>) {
     let (log, gate, waiting) = (Recorder::accepting(), Arc::new(Semaphore::new(0)), Arc::new(Notify::new()));
-    let gated = Gated { log: log.clone(), gate: gate.clone(), waiting: waiting.clone() };
+    let gated = Gated { log: log.clone(), gate: Arc::clone(&gate), waiting: Arc::clone(&waiting) };
     (PerMessage::new(1, gated), log, gate, waiting)
 }

@@ -20,7 +20,7 @@ async fn enqueue(outbox: &MemoryOutbox, subject: &str) {
         .text("See you!")
         .build()
         .expect("a valid mail");
-    let message = mail.to_message("mail").and_then(|builder| Ok(builder.key("guest"))).expect("rendered");
+    let message = mail.to_message("mail").map(|builder| builder.key("guest")).expect("rendered");
     let mut tx = outbox.begin();
     outbox.enqueue_one(&mut tx, &message.build().expect("a valid message")).await.expect("enqueued");
     outbox.commit(tx);
