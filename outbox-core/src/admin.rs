@@ -29,7 +29,7 @@ pub trait OutboxAdmin: Send + Sync {
     /// [`StoreError`].
     async fn show(&self, id: MessageId) -> Result<Option<MessageDetail>, StoreError>;
 
-    /// Sends messages out again that are dead or parked (attempts and crashes start anew), or that wait for a retry
+    /// Sends messages out again that are dead or parked (attempts, crashes and age start anew), or that wait for a retry
     /// (they go now). Of a key that was skipped over they join at the end; a parked one stays the head.
     /// Messages in other states are left alone. Answers how many were redriven.
     ///

@@ -208,7 +208,8 @@ pub struct Claimed {
     pub fresh: bool,
     /// What happened to it so far.
     pub tally: Tally,
-    /// How long it could have been delivered: since it was created, or since its not-before time.
+    /// How long it could have been delivered: since it was created, since its not-before time, or since a person
+    /// redrove it.
     pub age: Duration,
     /// An earlier message of its key is set aside: it must not go out now.
     pub behind: bool,

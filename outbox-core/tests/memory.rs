@@ -281,3 +281,20 @@ fn retry(delay: Duration) -> Verdict {
     let failure = FailureNote::new(1, "transient", &DeliveryError::new("try again"));
     Verdict::Retry { delay, tally: Tally { attempts: 1, ..Tally::default() }, failure }
 }
+
+#[tokio::test]
+async fn a_redriven_dead_letter_counts_its_age_anew() {
+    let outbox = MemoryOutbox::new();
+    enqueue(&outbox, NewMessage::builder("orders")).await;
+    let me = owner(&outbox).await;
+    outbox.advance(HOUR);
+    let claimed = claim(&outbox, &me, &[]).await;
+    assert!(claimed.messages[0].age >= HOUR);
+    let failure = FailureNote::new(1, "permanent", &DeliveryError::new("no"));
+    let dead = Verdict::Dead { tally: Tally::default(), failure, then: outbox_core::OnDead::Park };
+    settle(&outbox, &me, &[(claimed.messages[0].place, dead)]).await;
+    let parked = Selection::All { topic: None, state: MessageState::Parked };
+    assert_eq!(outbox.redrive(&parked, &Act::new("on call", "mended")).await.expect("redrive succeeds"), 1);
+    let again = restart(&outbox, &me).await;
+    assert!(again.messages[0].age < HOUR && again.messages[0].due_in.is_none());
+}

@@ -101,6 +101,9 @@ impl OutboxAdmin for MemoryOutbox {
                 return false;
             }
             let Some(mut aside) = tables.aside.remove(seq) else { return false };
+            if matches!(aside.state, AsideState::Dead | AsideState::Parked) {
+                aside.row.not_before = Some(now);
+            }
             match aside.state {
                 AsideState::Dead => tables.append(aside.row),
                 AsideState::Parked => {

@@ -174,7 +174,8 @@ async fn write_redrive(
         }
     }
     let list = json_list(found.iter().map(|(seq, _)| *seq));
-    record(tx, &sql.record_redrive, list, now, act).await?;
+    record(tx, &sql.record_redrive, list.clone(), now, act).await?;
+    sqlx::query(sql.start_anew.clone()).bind(list).bind(now).execute(&mut *tx).await?;
     if !dead.is_empty() {
         let list = json_list(dead.into_iter());
         sqlx::query(sql.redrive_dead.clone()).bind(list).execute(&mut *tx).await?;

@@ -105,3 +105,24 @@ async fn a_parked_message_holds_what_is_behind_it_until_a_person_decides() {
     let next = session.claim_all(1, true).await.messages.remove(0);
     assert_eq!(next.message.unwrap().id, messages[2].id());
 }
+
+#[tokio::test]
+async fn a_redriven_dead_letter_counts_its_age_anew() {
+    let file = File::new().await;
+    file.send(&[message("t", "skipped"), message("t", "parked")]).await;
+    file.execute("UPDATE outbox_messages SET created_at = created_at - 3600000000").await;
+    let mut session = file.session().await;
+    let claimed = session.claim().await;
+    assert!(claimed.iter().all(|claimed| claimed.age.as_secs() >= 3_600), "both are an hour old");
+    let dead = |then| Verdict::Dead { tally: Tally::default(), failure: failure(1), then };
+    session.settle(&[(claimed[0].place, dead(OnDead::Skip)), (claimed[1].place, dead(OnDead::Park))]).await;
+    for state in [MessageState::Dead, MessageState::Parked] {
+        let all = Selection::All { topic: None, state };
+        assert_eq!(file.outbox.redrive(&all, &Act::new("on call", "mended")).await.unwrap(), 1);
+    }
+    let again = session.claim_all(100, true).await.messages;
+    assert_eq!(again.len(), 2);
+    for again in again {
+        assert!(again.age.as_secs() < 1_800 && again.due_in.is_none(), "{again:?}");
+    }
+}

@@ -1,0 +1,3 @@
+-- Dead letters that a person redrives count their age from now (?2) on. Plan: the list, and a lookup by primary key each.
+UPDATE outbox_deferred SET not_before = ?2
+WHERE seq IN (SELECT value FROM json_each(?1)) AND state IN ('dead', 'parked')
