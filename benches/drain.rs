@@ -1,4 +1,4 @@
-//! How fast a backlog drains: `cargo bench --bench drain -- [--rounds N] [--messages N] [--backlog N]`.
+//! How fast a backlog drains: `cargo bench --bench drain -- [--rounds N] [--messages N] [--backlog N] [--only '100 keys']`.
 //!
 //! Memory and SQLite, without keys and with 1, 100 and 100,000 keys, with ten thousand and a million messages
 //! waiting behind the ones that are timed; and, in the same run, a hand-written loop over the very statements of the
@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use outbox::SqliteOutbox;
 use outbox::{DispatcherExt, Enqueue, LeasedDispatcher, MemoryOutbox, OutboxStore, Route};
-use outbox_benches::{Figures, Load, Noop, argument, peak_memory, runtime};
+use outbox_benches::{Figures, Load, Noop, argument, peak_memory, runtime, text_argument};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqliteSynchronous};
 
 /// The argument that makes the program the child of [`peak_in_a_child`].
@@ -52,6 +52,7 @@ async fn peak_in_a_child(path: &Path, timed: usize) -> f64 {
 async fn run() {
     let timed = argument("messages", 100_000);
     let rounds = argument("rounds", 3);
+    let only = text_argument("only");
     let backlogs = [10_000, argument("backlog", 1_000_000)];
     let (mut memory, mut sqlite, mut peaks) = (Figures::default(), Figures::default(), Figures::default());
     for round in 1..=rounds {
@@ -59,6 +60,9 @@ async fn run() {
             for (keys, name) in KEYS {
                 let load = Load { messages: timed + backlog, keys };
                 let scenario = format!("{name}, {backlog} behind");
+                if !only.as_deref().is_none_or(|only| scenario.starts_with(only)) {
+                    continue;
+                }
                 eprintln!("round {round} of {rounds}: {scenario}");
 
                 let outbox = MemoryOutbox::new();

@@ -17,11 +17,16 @@ pub fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime")
 }
 
-/// The value of `--name` on the command line, or `default`.
+/// The number after `--name` on the command line, or `default`.
 #[must_use]
 pub fn argument(name: &str, default: usize) -> usize {
+    text_argument(name).and_then(|value| value.parse().ok()).unwrap_or(default)
+}
+
+/// What stands after `--name` on the command line.
+#[must_use]
+pub fn text_argument(name: &str) -> Option<String> {
     let flag = format!("--{name}");
-    let arguments: Vec<String> = std::env::args().collect();
-    let given = arguments.iter().position(|argument| *argument == flag).and_then(|at| arguments.get(at + 1));
-    given.and_then(|value| value.parse().ok()).unwrap_or(default)
+    let mut arguments = std::env::args().skip_while(|argument| *argument != flag);
+    arguments.nth(1)
 }
