@@ -1,7 +1,8 @@
 //! [`PerMessage`]: a transport from a function that sends one message.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::panic::AssertUnwindSafe;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -12,7 +13,9 @@ use crate::{Delivery, DeliveryReport, Outcome, SendOne, Transport};
 /// Makes a [`Transport`] of a [`SendOne`], with up to `n` messages under way at a time.
 ///
 /// Messages of one key go one after another; when one of them is not delivered, the rest of its key in the batch
-/// is not sent. Messages without a key go side by side. A panic counts against its message alone.
+/// is not sent. Messages without a key go side by side. A panic counts against its message alone. Once one message
+/// finds the destination unavailable, no other of the batch is started; what is not started when the deadline of the
+/// call passes is not in doubt.
 #[derive(Debug)]
 pub struct PerMessage<S> {
     parallel: usize,
@@ -34,23 +37,42 @@ impl<S: SendOne> PerMessage<S> {
         self
     }
 
-    async fn send_in_turn(&self, run: Vec<&Delivery>, report: &DeliveryReport) {
-        let mut stopped = false;
-        for delivery in run {
-            if stopped {
-                report.record(delivery, Outcome::NotSent);
-                continue;
-            }
-            match AssertUnwindSafe(self.sender.send(delivery)).catch_unwind().await {
+    async fn send_in_turn(&self, mut turn: Turn<'_>) {
+        while let Some(delivery) = turn.next() {
+            match AssertUnwindSafe(async { self.sender.send(delivery).await }).catch_unwind().await {
                 Ok(outcome) => {
-                    stopped = !matches!(outcome, Outcome::Delivered { .. });
-                    report.record(delivery, outcome);
+                    let delivered = matches!(outcome, Outcome::Delivered { .. });
+                    turn.down.fetch_or(matches!(outcome, Outcome::Unavailable { .. }), Ordering::Relaxed);
+                    turn.report.record(delivery, outcome);
+                    if !delivered {
+                        return;
+                    }
                 }
-                Err(_panic) => {
-                    stopped = true;
-                    report.record_panic(delivery);
-                }
+                Err(_panic) => return turn.report.record_panic(delivery),
             }
+        }
+    }
+}
+
+/// Messages that go one after another. Those that were not started when it ends, or when the call is dropped at its
+/// deadline, were not sent.
+struct Turn<'a> {
+    waiting: VecDeque<&'a Delivery>,
+    report: &'a DeliveryReport,
+    /// The destination turned out to be unavailable: nothing more of the batch is started.
+    down: &'a AtomicBool,
+}
+
+impl<'a> Turn<'a> {
+    fn next(&mut self) -> Option<&'a Delivery> {
+        if self.down.load(Ordering::Relaxed) { None } else { self.waiting.pop_front() }
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        for delivery in &self.waiting {
+            self.report.record(delivery, Outcome::NotSent);
         }
     }
 }
@@ -58,22 +80,24 @@ impl<S: SendOne> PerMessage<S> {
 #[async_trait]
 impl<S: SendOne> Transport for PerMessage<S> {
     async fn deliver(&self, batch: &[Delivery], report: &DeliveryReport) {
-        let mut runs: Vec<Vec<&Delivery>> = Vec::with_capacity(batch.len());
+        let mut runs: Vec<VecDeque<&Delivery>> = Vec::with_capacity(batch.len());
         let mut run_of: HashMap<(&str, &str), usize> = HashMap::new();
         for delivery in batch {
             match delivery.message.key.as_deref() {
                 Some(key) => {
                     let run = *run_of.entry((delivery.message.topic.as_str(), key)).or_insert(runs.len());
                     if run == runs.len() {
-                        runs.push(Vec::new());
+                        runs.push(VecDeque::new());
                     }
-                    runs[run].push(delivery);
+                    runs[run].push_back(delivery);
                 }
-                None => runs.push(vec![delivery]),
+                None => runs.push(VecDeque::from([delivery])),
             }
         }
         // Collected first: a lazy map over borrowed runs is not general enough for a `Send` future.
-        let turns: Vec<_> = runs.into_iter().map(|run| self.send_in_turn(run, report)).collect();
+        let down = AtomicBool::new(false);
+        let turn = |waiting| Turn { waiting, report, down: &down };
+        let turns: Vec<_> = runs.into_iter().map(|run| self.send_in_turn(turn(run))).collect();
         stream::iter(turns).buffer_unordered(self.parallel).collect::<()>().await;
     }
 
