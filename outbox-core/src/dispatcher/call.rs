@@ -20,11 +20,27 @@ pub(super) enum CallEnd {
     Panicked,
     DeadlinePassed(Duration),
     LeaseLapsed,
+    /// The lease had lapsed before the transport was asked for anything.
+    NotStarted,
 }
 
-/// Runs `deliver` to its end, its deadline, or the end of the lease, whichever comes first. The transport is polled
-/// only while the lease surely holds: a process that wakes from a long sleep drops its sends instead of going on.
+/// Runs `deliver` to its end, its deadline, or the end of the lease, whichever comes first. Wherever the transport
+/// panics, when it is called, polled or dropped: the call has an end.
 pub(super) async fn call(
+    transport: Arc<dyn Transport>,
+    batch: Vec<Delivery>,
+    report: DeliveryReport,
+    deadline: Duration,
+    lease: watch::Receiver<Lease>,
+    epoch: Epoch,
+) -> CallEnd {
+    let deliver = deliver(transport, batch, report, deadline, lease, epoch);
+    AssertUnwindSafe(deliver).catch_unwind().await.unwrap_or(CallEnd::Panicked)
+}
+
+/// The transport is polled only while the lease surely holds: a process that wakes from a long sleep drops its sends
+/// instead of going on.
+async fn deliver(
     transport: Arc<dyn Transport>,
     batch: Vec<Delivery>,
     report: DeliveryReport,
@@ -32,13 +48,16 @@ pub(super) async fn call(
     mut lease: watch::Receiver<Lease>,
     epoch: Epoch,
 ) -> CallEnd {
+    if !lease.borrow().holds(epoch) {
+        return CallEnd::NotStarted;
+    }
     let guard = lease.clone();
-    let mut deliver = pin!(AssertUnwindSafe(transport.deliver(&batch, &report)).catch_unwind());
+    let mut deliver = pin!(transport.deliver(&batch, &report));
     let guarded = poll_fn(|cx| {
         if !guard.borrow().holds(epoch) {
             return Poll::Ready(CallEnd::LeaseLapsed);
         }
-        deliver.as_mut().poll(cx).map(|end| if end.is_ok() { CallEnd::Returned } else { CallEnd::Panicked })
+        deliver.as_mut().poll(cx).map(|()| CallEnd::Returned)
     });
     tokio::select! {
         biased;

@@ -1,6 +1,5 @@
 //! The loop of a dispatcher: claim, begin, deliver and settle run side by side, and one task decides.
 
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +7,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 use tracing::{Instrument, debug_span, info, warn};
 
 use super::call::{CallEnd, call};
@@ -17,12 +16,18 @@ use super::leased::Parts;
 use super::ledger::{Judged, Ledger, Plan};
 use super::poll::Poll;
 use super::route::find;
-use super::{DispatchError, DispatchSummary};
+use super::store_call::guarded;
+use super::{DispatchError, DispatchSummary, after};
 use crate::wake_up::Listener;
-use crate::{BatchNo, Claim, ClaimRequest, DispatcherId, Epoch, Fence, Settlement, StoreError, Verdict};
+use crate::{
+    BatchNo, Claim, ClaimRequest, DispatcherId, Epoch, Fence, Settlement, Slot, StoreError, Verdict,
+};
 
 /// Rows that one step of retention removes at most.
 const TIDY_STEP: u32 = 1_000;
+
+/// Failures of the store in a row after which draining ends.
+const DRAIN_TRIES: u32 = 10;
 
 /// What a finished task says.
 enum Done {
@@ -59,21 +64,29 @@ pub(super) struct Engine {
     pulse: Arc<Pulse>,
     lease: watch::Receiver<Lease>,
     epoch: Option<Epoch>,
+    /// The slots that are read, as of the last renewal.
+    readable: Vec<Slot>,
     dirty: (mpsc::UnboundedSender<u64>, mpsc::UnboundedReceiver<u64>),
 
     claims: u64,
     claiming: bool,
     /// The answer of the running claim is of no use.
     claim_is_stale: bool,
+    /// The next claim must read from the beginning, and until it has, nothing begins: by that claim the store takes
+    /// it that we know what a person did meanwhile, so nothing may be left in memory that was read before.
     restart: bool,
     /// The last claim found nothing and nothing was written since it started.
     quiet: bool,
+    /// Claims that failed in a row, and the last error of the store.
     claim_failures: u32,
+    error: Option<Arc<StoreError>>,
 
     write: Option<Write>,
     writing: bool,
     write_again_at: Instant,
 
+    /// Slots are to be given back as soon as neither a claim nor a settlement runs.
+    must_hand_over: bool,
     /// Slots are being given back.
     handing_over: bool,
     tidying: bool,
@@ -102,6 +115,7 @@ impl Engine {
             pulse,
             lease,
             epoch: None,
+            readable: Vec::new(),
             dirty: mpsc::unbounded_channel(),
             claims: 0,
             claiming: false,
@@ -109,12 +123,14 @@ impl Engine {
             restart: true,
             quiet: false,
             claim_failures: 0,
+            error: None,
             write: None,
             writing: false,
             write_again_at: Instant::now(),
+            must_hand_over: false,
             handing_over: false,
             tidying: false,
-            tidy_at: Instant::now() + settings.tidy_every,
+            tidy_at: after(Instant::now(), settings.tidy_every),
             stop_at: None,
             parts,
         }
@@ -135,7 +151,7 @@ impl Engine {
             tokio::select! {
                 () = &mut shutdown, if self.stop_at.is_none() => {
                     info!(dispatcher = %self.parts.name, in_flight = self.ledger.in_flight(), "shutting down");
-                    self.stop_at = Some(Instant::now() + self.parts.settings.shutdown_within);
+                    self.stop_at = Some(after(Instant::now(), self.parts.settings.shutdown_within));
                 }
                 changed = self.lease.changed() => if changed.is_ok() { self.lease_changed() },
                 Some(number) = self.dirty.1.recv() => self.take_records(Some(number)),
@@ -158,7 +174,9 @@ impl Engine {
                 return Some(Ok(()));
             }
             let limit = self.parts.settings.shutdown_within;
-            let in_flight = self.ledger.in_flight();
+            let written = self.write.iter().flat_map(|write| write.judged.iter());
+            let unwritten = written.filter(|judged| judged.was_begun()).count();
+            let in_flight = self.ledger.unsettled() + unwritten;
             return (Instant::now() >= stop_at)
                 .then_some(Err(DispatchError::Unfinished { in_flight, limit }));
         }
@@ -171,6 +189,10 @@ impl Engine {
             (_, Some(_)) if lease.slots.is_empty() => return Some(Err(DispatchError::NotOwner)),
             _ => {}
         }
+        let failures = self.claim_failures.max(self.write.as_ref().map_or(0, |write| write.failures));
+        if let Some(error) = self.error.as_ref().filter(|_| failures >= DRAIN_TRIES) {
+            return Some(Err(DispatchError::Store(Arc::clone(error))));
+        }
         let drained = settled && self.quiet && !self.claiming && !self.ledger.has_runnable(Instant::now());
         drained.then_some(Ok(()))
     }
@@ -182,12 +204,11 @@ impl Engine {
         let lease = self.lease.borrow().clone();
         if let Some(epoch) = lease.epoch {
             let deadline = self.parts.settings.store_deadline();
-            match timeout(deadline, self.parts.store.release(epoch, &lease.slots)).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => {
-                    warn!(error = %super::chain(&error), "the lease could not be given back; it will run out")
-                }
-                Err(_) => warn!("the lease could not be given back in time; it will run out"),
+            let store = &self.parts.store;
+            if let Err(error) =
+                guarded("release", deadline, async || store.release(epoch, &lease.slots).await).await
+            {
+                warn!(error = %super::chain(&error), "the lease could not be given back; it will run out");
             }
         }
         end.map(|()| self.ledger.summary)
@@ -213,7 +234,12 @@ impl Engine {
     }
 
     fn may_claim(&self) -> bool {
-        self.stop_at.is_none() && self.holds() && self.ledger.claim_room(self.parts.settings.batch).is_some()
+        let begins = self.write.as_ref().is_some_and(|write| write.plan.is_some());
+        self.stop_at.is_none()
+            && !self.must_hand_over
+            && !(self.restart && begins)
+            && self.holds()
+            && self.ledger.claim_room(self.parts.settings.batch).is_some()
     }
 
     fn holds(&self) -> bool {
@@ -222,30 +248,41 @@ impl Engine {
     }
 
     fn start_work(&mut self) {
+        self.start_hand_over();
         self.start_write();
+        if self.restart && !self.claiming {
+            self.ledger.forget_unbegun(None);
+        }
         if !self.claiming && self.may_claim() && self.poll.is_due() {
             self.start_claim();
         }
         if !self.tidying && Instant::now() >= self.tidy_at && self.holds() {
             self.start_tidy();
         }
-        self.start_hand_over();
     }
 
-    /// Gives back the slots that another session should get, once nothing of them is in flight. While a claim or a
-    /// settlement runs they may still come in, or be begun.
+    /// Gives back the slots that another session should get, once nothing of them is in flight. A claim that runs may
+    /// still bring some of theirs, and a settlement end a batch of theirs: no other is started before they are given
+    /// back, or a backlog would keep them for ever.
     fn start_hand_over(&mut self) {
+        self.must_hand_over = false;
         let slots = self.lease.borrow().hand_over.clone();
         let Some(epoch) = self.epoch.filter(|_| !slots.is_empty() && !self.handing_over) else { return };
         self.ledger.forget_unbegun(Some(&slots));
-        if self.claiming || self.write.is_some() || self.ledger.holds_any(&slots) {
+        if self.ledger.holds_any(&slots) {
+            return;
+        }
+        if self.claiming || self.write.is_some() {
+            self.must_hand_over = true;
             return;
         }
         self.handing_over = true;
         let parts = Arc::clone(&self.parts);
         let deadline = self.parts.settings.store_deadline();
         self.tasks.spawn(async move {
-            Done::HandOver(guarded("release", deadline, parts.store.release(epoch, &slots)).await)
+            Done::HandOver(
+                guarded("release", deadline, async || parts.store.release(epoch, &slots).await).await,
+            )
         });
     }
 
@@ -260,7 +297,7 @@ impl Engine {
         self.claims += 1;
         self.quiet = true;
         let number = self.claims;
-        let restart = std::mem::take(&mut self.restart);
+        let restart = self.restart;
         let parts = Arc::clone(&self.parts);
         let held = self.ledger.places();
         let wanting = self.ledger.wanting(settings.batch, Instant::now());
@@ -270,7 +307,7 @@ impl Engine {
             let wants = |topic: &str| find(&parts.routes, topic).is_some_and(|route| wanting[route]);
             let request =
                 ClaimRequest { epoch, slots: &slots, wants: &wants, held: &held, restart, limit, max_bytes };
-            Done::Claim(number, guarded("claim", deadline, parts.store.claim(&request)).await)
+            Done::Claim(number, guarded("claim", deadline, async || parts.store.claim(&request).await).await)
         };
         self.tasks.spawn(claim.instrument(debug_span!("outbox.claim", number)));
     }
@@ -280,7 +317,7 @@ impl Engine {
             return;
         }
         if self.write.is_none() {
-            let begins = self.stop_at.is_none() && self.holds();
+            let begins = self.stop_at.is_none() && !self.restart && self.holds();
             let plan =
                 if begins { self.ledger.plan(self.parts.settings.batch, Instant::now()) } else { None };
             if plan.is_none() && !self.ledger.has_judged() {
@@ -302,7 +339,9 @@ impl Engine {
         let settle = async move {
             let verdicts: Vec<_> = judged.iter().map(|judged| judged.verdict().clone()).collect();
             let settlement = Settlement { verdicts: &verdicts, ended: &ended, begin: begin.as_ref() };
-            Done::Write(guarded("settle", deadline, parts.store.settle(epoch, &settlement)).await)
+            Done::Write(
+                guarded("settle", deadline, async || parts.store.settle(epoch, &settlement).await).await,
+            )
         };
         self.tasks.spawn(settle.instrument(span));
     }
@@ -311,8 +350,9 @@ impl Engine {
         self.tidying = true;
         let parts = Arc::clone(&self.parts);
         let deadline = self.parts.settings.store_deadline();
-        self.tasks
-            .spawn(async move { Done::Tidy(guarded("tidy", deadline, parts.store.tidy(TIDY_STEP)).await) });
+        self.tasks.spawn(async move {
+            Done::Tidy(guarded("tidy", deadline, async || parts.store.tidy(TIDY_STEP).await).await)
+        });
     }
 
     fn done(&mut self, done: Done) {
@@ -336,7 +376,7 @@ impl Engine {
                 // A full step means that there is more: go on soon, so that retention keeps up with the inserts.
                 let full = matches!(answer, Ok(removed) if removed >= u64::from(TIDY_STEP));
                 self.tidy_at =
-                    Instant::now() + if full { every.min(Duration::from_millis(50)) } else { every };
+                    after(Instant::now(), if full { every.min(Duration::from_millis(50)) } else { every });
                 if let Err(error) = answer {
                     warn!(error = %super::chain(&error), "retention could not be applied; will be tried again");
                 }
@@ -353,13 +393,18 @@ impl Engine {
                 self.poll.now();
             }
             Ok(claim) => {
+                self.restart = false;
                 self.claim_failures = 0;
                 if claim.messages.is_empty() && !claim.more {
                     self.poll.empty(claim.next_due);
                 } else {
                     self.quiet = false;
-                    self.poll.found(claim.more || claim.messages.len() >= self.parts.settings.batch);
-                    self.ledger.take_in(claim.messages, number);
+                    let more = claim.more || claim.messages.len() >= self.parts.settings.batch;
+                    match self.ledger.take_in(claim.messages, number) {
+                        // A store that says there is more and brings nothing new must not be asked in a tight loop.
+                        0 => self.poll.empty(claim.next_due),
+                        _ => self.poll.found(more),
+                    }
                 }
             }
             Err(error) => {
@@ -368,6 +413,7 @@ impl Engine {
                 self.restart = true;
                 self.claim_failures = self.claim_failures.saturating_add(1);
                 warn!(error = %super::chain(&error), "claim failed; will be tried again");
+                self.error = Some(Arc::new(error));
                 self.poll.failed();
             }
         }
@@ -381,6 +427,7 @@ impl Engine {
             Ok(fence) => fence,
             Err(error) => {
                 warn!(error = %super::chain(&error), "settle failed; the same will be written again");
+                self.error = Some(Arc::new(error));
                 write.failures = write.failures.saturating_add(1);
                 let wait = Duration::from_millis(20) * 2_u32.pow(write.failures.min(7));
                 self.write_again_at = Instant::now() + wait.min(self.parts.settings.lease / 4);
@@ -401,10 +448,7 @@ impl Engine {
                 if let Some(plan) = write.plan {
                     self.ledger.not_begun(plan);
                 }
-                self.ledger.forget_unbegun(None);
-                self.restart = true;
-                self.claim_is_stale = self.claiming;
-                self.poll.now();
+                self.read_anew();
             }
             Fence::Lost => {
                 warn!(dispatcher = %self.parts.name, epoch = ?self.epoch, "the session was fenced: starting over");
@@ -450,11 +494,23 @@ impl Engine {
     }
 
     fn lease_changed(&mut self) {
-        let epoch = self.lease.borrow_and_update().epoch;
+        let lease = self.lease.borrow_and_update().clone();
         self.handing_over = false;
-        if epoch != self.epoch && epoch.is_some() {
-            self.reset(epoch);
+        let before = std::mem::replace(&mut self.readable, lease.readable());
+        if lease.epoch != self.epoch && lease.epoch.is_some() {
+            self.reset(lease.epoch);
+        } else if self.readable.iter().any(|slot| !before.contains(slot)) {
+            // It came back, or was to be handed over and is not any more: what was read of it is forgotten.
+            self.read_anew();
         }
+    }
+
+    /// Forgets what is not in flight and reads from the beginning.
+    fn read_anew(&mut self) {
+        self.ledger.forget_unbegun(None);
+        self.restart = true;
+        self.claim_is_stale = self.claiming;
+        self.poll.now();
     }
 
     /// Everything held is lost; sends under way are dropped.
@@ -470,20 +526,5 @@ impl Engine {
         self.tidying = false;
         self.handing_over = false;
         self.poll.now();
-    }
-}
-
-/// A call to the store with a deadline; a panic of the store is an error like any other.
-async fn guarded<T>(
-    what: &'static str,
-    deadline: Duration,
-    call: impl Future<Output = Result<T, StoreError>>,
-) -> Result<T, StoreError> {
-    match timeout(deadline, AssertUnwindSafe(call).catch_unwind()).await {
-        Ok(Ok(answer)) => answer,
-        Ok(Err(_panic)) => {
-            Err(StoreError::new(crate::StoreErrorKind::Other, format!("the store panicked in {what}")))
-        }
-        Err(_) => Err(super::late(what, deadline)),
     }
 }

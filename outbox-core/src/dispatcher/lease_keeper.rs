@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 
+use super::after;
+use super::store_call::guarded;
 use crate::{DispatcherId, Epoch, OutboxStore, Ownership, Slot};
 
 /// What the dispatcher knows of its session.
@@ -95,11 +97,7 @@ pub(super) async fn keep(
         } else {
             let asked = Instant::now();
             let epoch = lease.borrow().epoch;
-            let answer = match timeout(deadline, store.renew(&me, epoch, lease_for)).await {
-                Ok(answer) => answer,
-                Err(_) => Err(super::late("renew", deadline)),
-            };
-            match answer {
+            match guarded("renew", deadline, async || store.renew(&me, epoch, lease_for).await).await {
                 Ok(owned) => {
                     if owned.slots.is_empty() {
                         // Standing by: a free slot should not wait for long.
@@ -109,7 +107,7 @@ pub(super) async fn keep(
                     if before.epoch != Some(owned.epoch) || before.slots != owned.slots {
                         info!(dispatcher = %me.name, epoch = %owned.epoch, slots = owned.slots.len(), "session");
                     }
-                    let until = (asked + lease_for).checked_sub(margin).unwrap_or(asked);
+                    let until = after(asked, lease_for).checked_sub(margin).unwrap_or(asked);
                     let Ownership { epoch, slots, hand_over } = owned;
                     lease.send_replace(Lease { epoch: Some(epoch), slots, hand_over, until, error: None });
                 }

@@ -9,6 +9,7 @@ mod poll;
 mod route;
 mod route_state;
 mod settings;
+mod store_call;
 
 use std::error::Error;
 use std::future::Future;
@@ -19,8 +20,9 @@ use async_trait::async_trait;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use thiserror::Error;
+use tokio::time::Instant;
 
-use crate::{StoreError, StoreErrorKind};
+use crate::StoreError;
 
 pub use leased::{LeasedDispatcher, LeasedDispatcherBuilder};
 pub use route::{OnAmbiguous, Route};
@@ -100,8 +102,12 @@ pub enum DispatchError {
     NotOwner,
 }
 
-fn late(what: &str, deadline: Duration) -> StoreError {
-    StoreError::new(StoreErrorKind::Unavailable, format!("{what} did not finish within {deadline:?}"))
+/// Longer than any process runs.
+const NEVER: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
+
+/// `length` from `start`. Settings, stores and destinations may name any length; an instant cannot lie that far.
+fn after(start: Instant, length: Duration) -> Instant {
+    start + length.min(NEVER)
 }
 
 /// An error and its sources, for a log line.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::{NEVER, after};
 use crate::retry::split_mix;
 use crate::wake_up::Ring;
 
@@ -23,6 +24,7 @@ pub(super) struct Poll {
 
 impl Poll {
     pub(super) fn new(min: Duration, max: Duration, seed: u64) -> Self {
+        let (min, max) = (min.min(NEVER), max.min(NEVER));
         Self { min, max, wait: min, burst: None, next: Instant::now(), seed }
     }
 
@@ -72,9 +74,9 @@ impl Poll {
         };
         if let Some(due) = next_due {
             // A little later than due, so that a clock that rounds down does not cause an empty look.
-            wait = wait.min(due + Duration::from_millis(1));
+            wait = wait.min(due.saturating_add(Duration::from_millis(1)));
         }
-        self.next = Instant::now() + wait;
+        self.next = after(Instant::now(), wait);
     }
 
     /// The store failed: wait, longer each time.

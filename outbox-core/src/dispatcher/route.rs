@@ -115,7 +115,8 @@ impl Route {
     }
 
     /// How long the route pauses when its destination is unavailable: from `min`, doubled up to `max`; 500 ms to
-    /// 60 s unless set. After each pause one message goes out as a probe.
+    /// 60 s unless set. A destination may ask for longer, up to an hour. After each pause one message goes out as a
+    /// probe.
     pub fn pause(mut self, min: Duration, max: Duration) -> Self {
         self.pause_min = min.max(Duration::from_millis(1));
         self.pause_max = max.max(self.pause_min);

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::NEVER;
 use super::route::Route;
 use crate::retry::split_mix;
 
@@ -28,6 +29,10 @@ pub(super) struct RouteState {
     pub(super) calls: usize,
     pause: Option<Pause>,
 }
+
+/// The longest pause that a destination may ask for, unless the route's own limit is longer: one message an hour
+/// shows whether it meant it.
+const LONGEST_ASKED: Duration = Duration::from_secs(3600);
 
 #[derive(Debug, Clone, Copy)]
 struct Pause {
@@ -84,9 +89,11 @@ impl RouteState {
             Some(pause) => pause.failures + 1,
             None => 1,
         };
-        let doubled = route.pause_min.saturating_mul(1_u32 << (failures - 1).min(20)).min(route.pause_max);
+        let doubled =
+            route.pause_min.saturating_mul(1_u32 << (failures - 1).min(20)).min(route.pause_max).min(NEVER);
         let share = (split_mix(u64::from(failures) ^ seed) >> 11) as f64 / (1_u64 << 53) as f64;
-        let length = doubled.mul_f64(0.75 + 0.25 * share).max(retry_after.unwrap_or_default());
+        let asked = retry_after.unwrap_or_default().min(LONGEST_ASKED.max(route.pause_max)).min(NEVER);
+        let length = doubled.mul_f64(0.75 + 0.25 * share).max(asked);
         self.pause = Some(Pause { since: now, until: now + length, failures });
         Some(length)
     }

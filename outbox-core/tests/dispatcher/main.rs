@@ -4,6 +4,7 @@
 mod acts;
 mod bounds;
 mod failures;
+mod hostile;
 mod leases;
 mod order;
 mod outage;

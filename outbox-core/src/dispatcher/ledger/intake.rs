@@ -11,13 +11,14 @@ use crate::dispatcher::route_state::Runnable;
 use crate::{Claimed, CorruptMessage, DeliveryError, FailureNote, Message, OnDead, Tally, Verdict};
 
 impl Ledger {
-    /// Takes in the answer of claim number `claim`.
-    pub(in crate::dispatcher) fn take_in(&mut self, messages: Vec<Claimed>, claim: u64) {
+    /// Takes in the answer of claim number `claim`; answers how many messages were new.
+    pub(in crate::dispatcher) fn take_in(&mut self, messages: Vec<Claimed>, claim: u64) -> usize {
         self.blocks.retain(|_, (fresh, all)| {
             let stale = |block: &super::Block| block.pending > 0 || block.stale_until >= claim;
             stale(fresh) || stale(all)
         });
         let now = Instant::now();
+        let mut new = 0;
         Arc::make_mut(&mut self.places).reserve(messages.len());
         for claimed in messages {
             if !Arc::make_mut(&mut self.places).insert(claimed.place) {
@@ -26,7 +27,9 @@ impl Ledger {
                 continue;
             }
             self.take_one(claimed, claim, now);
+            new += 1;
         }
+        new
     }
 
     fn take_one(&mut self, claimed: Claimed, claim: u64, now: Instant) {

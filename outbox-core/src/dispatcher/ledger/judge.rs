@@ -64,6 +64,7 @@ impl Ledger {
                     self.judge(ticket, Recorded::Outcome(Outcome::ambiguous(text)), context);
                 }
                 CallEnd::Panicked => self.judge(ticket, Recorded::Panicked, context),
+                CallEnd::NotStarted => self.back(ticket),
                 CallEnd::LeaseLapsed => {
                     // Our doing, not the message's: nothing is spent, but it may have left.
                     self.held[ticket].tally.in_doubt = true;

@@ -47,7 +47,7 @@ impl Held {
     }
 
     fn age(&self) -> Duration {
-        self.age + self.claimed_at.elapsed()
+        self.age.saturating_add(self.claimed_at.elapsed())
     }
 }
 
@@ -133,7 +133,7 @@ impl Ledger {
     pub(super) fn new(routes: Arc<Vec<Route>>, max_held: usize, max_held_bytes: usize, batch: usize) -> Self {
         let states = routes.iter().map(|_| RouteState::new()).collect();
         // With room for two batches a route never sends back what it was just given.
-        let quota = (max_held / routes.len().max(1)).max(2 * batch);
+        let quota = (max_held / routes.len().max(1)).max(batch.saturating_mul(2));
         let quota_bytes = (max_held_bytes / routes.len().max(1)).max(1);
         Self {
             routes,
@@ -164,6 +164,8 @@ impl Ledger {
             quota: self.quota,
             quota_bytes: self.quota_bytes,
             next_call: self.next_call,
+            // The session may be the same one, and a number is never used twice in it.
+            next_batch: self.next_batch,
             summary: self.summary,
             ..Self::new(Arc::clone(&self.routes), 1, 1, 0)
         };
@@ -179,6 +181,11 @@ impl Ledger {
 
     pub(super) fn in_flight(&self) -> usize {
         self.in_flight
+    }
+
+    /// In flight as the store sees it: what came to an end counts until its verdict is being written.
+    pub(super) fn unsettled(&self) -> usize {
+        self.in_flight + self.judged.iter().filter(|judged| judged.was_begun()).count()
     }
 
     /// Nothing is under way and nothing waits to be written.
@@ -339,5 +346,10 @@ impl Ledger {
 impl Judged {
     pub(super) const fn verdict(&self) -> &(Place, Verdict) {
         &self.verdict
+    }
+
+    /// It was sent: its verdict is not that it must wait.
+    pub(super) const fn was_begun(&self) -> bool {
+        !matches!(self.verdict.1, Verdict::Wait { .. } | Verdict::Schedule { .. })
     }
 }

@@ -48,7 +48,11 @@ impl Ledger {
         }
         // Another route comes first next time, or a busy one could take every batch.
         self.turn = (self.turn + 1) % routes.max(1);
-        (!calls.is_empty()).then(|| self.batch(calls, false))
+        if calls.is_empty() {
+            // What was found may have to go alone.
+            return self.plan_alone(now).flatten();
+        }
+        Some(self.batch(calls, false))
     }
 
     /// A message that must go alone waits until nothing is in flight; meanwhile nothing else begins.

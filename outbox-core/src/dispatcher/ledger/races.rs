@@ -82,3 +82,31 @@ fn what_was_set_aside_earlier_goes_on_while_a_fresh_message_joins_behind_it() {
     let (seqs, _) = waits(&mut ledger);
     assert_eq!(seqs, [6]);
 }
+
+fn suspect(seq: i64) -> Claimed {
+    let tally = Tally { crashes: Tally::ALONE_FROM, ..Tally::default() };
+    let mut claimed = claimed(seq, false, false);
+    if let Ok(message) = &mut claimed.message {
+        message.key = Some(seq.to_string());
+    }
+    Claimed { tally, ..claimed }
+}
+
+#[test]
+fn a_message_that_must_go_alone_goes_at_once_when_nothing_else_can() {
+    let mut ledger = ledger();
+    ledger.take_in(vec![suspect(1), suspect(2)], 1);
+    assert_eq!(planned(&mut ledger), [1]);
+    assert!(planned(&mut ledger).is_empty(), "while it is in flight nothing else begins");
+}
+
+#[test]
+fn a_session_that_starts_over_uses_no_batch_number_twice() {
+    let mut ledger = ledger();
+    ledger.take_in(vec![claimed(1, true, false)], 1);
+    let first = ledger.plan(10, Instant::now()).expect("one message").batch.number;
+    ledger.reset();
+    ledger.take_in(vec![claimed(1, true, false)], 2);
+    let second = ledger.plan(10, Instant::now()).expect("the same message").batch.number;
+    assert!(second > first);
+}

@@ -1,0 +1,27 @@
+//! A call to the store: every one has a deadline, and a panic of the store is an error like any other.
+
+use std::panic::AssertUnwindSafe;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use tokio::time::timeout;
+
+use crate::{StoreError, StoreErrorKind};
+
+/// The answer of `call`, within `deadline`. The call is made, polled and dropped in here: wherever it panics, the
+/// dispatcher hears of it.
+pub(super) async fn guarded<T>(
+    what: &'static str,
+    deadline: Duration,
+    call: impl AsyncFnOnce() -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    let timed = async move { timeout(deadline, call()).await };
+    match AssertUnwindSafe(timed).catch_unwind().await {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(_late)) => {
+            let text = format!("{what} did not finish within {deadline:?}");
+            Err(StoreError::new(StoreErrorKind::Unavailable, text))
+        }
+        Err(_panic) => Err(StoreError::new(StoreErrorKind::Other, format!("the store panicked in {what}"))),
+    }
+}
