@@ -211,3 +211,37 @@ fn batch(messages: &[(Option<&str>, &'static str)]) -> Vec<Delivery> {
 async fn within<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(60), future).await.expect("it ends")
 }
+
+/// Says that the destination is down for texts that are "down", and hangs on all others.
+struct Unreachable;
+
+#[async_trait]
+impl SendOne for Unreachable {
+    async fn send(&self, delivery: &Delivery) -> Outcome {
+        if delivery.message.payload == "down" {
+            return Outcome::unavailable("connection refused");
+        }
+        std::future::pending().await
+    }
+}
+
+#[tokio::test]
+async fn what_was_not_started_when_the_call_is_dropped_was_not_sent() {
+    let batch = batch(&[(None, "hangs"), (Some("a"), "hangs"), (Some("a"), "never"), (None, "never")]);
+    let report = DeliveryReport::collecting(&batch);
+    let transport = PerMessage::new(2, Unreachable);
+    let late = tokio::time::timeout(Duration::from_millis(20), transport.deliver(&batch, &report)).await;
+    assert!(late.is_err());
+    let mut unsent = report.take();
+    unsent.sort_by_key(|(index, _)| *index);
+    assert_eq!(unsent, [(2, Outcome::NotSent), (3, Outcome::NotSent)]);
+}
+
+#[tokio::test]
+async fn one_message_that_finds_the_destination_down_spares_the_rest_the_attempt() {
+    let batch = batch(&[(None, "down"), (Some("a"), "hangs"), (None, "hangs")]);
+    let report = DeliveryReport::collecting(&batch);
+    within(PerMessage::new(1, Unreachable).deliver(&batch, &report)).await;
+    let outcomes: Vec<_> = report.take().into_iter().map(|(_, outcome)| outcome).collect();
+    assert_eq!(outcomes, [Outcome::unavailable("connection refused"), Outcome::NotSent, Outcome::NotSent]);
+}
