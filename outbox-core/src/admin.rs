@@ -5,10 +5,12 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
-use crate::{FailureNote, Message, MessageId, StoreError, Tally};
+use crate::{FailureNote, Message, MessageId, StoreError, StoreErrorKind, Tally};
 
 /// Looking into an outbox, and the acts of a person. Every act carries who and why, is recorded, and cannot race
 /// with the dispatcher: a message in flight is refused, and a dispatcher that holds it in memory drops it.
+///
+/// A store must refuse what [`Act::check`] refuses, before it looks at the selection.
 #[async_trait]
 pub trait OutboxAdmin: Send + Sync {
     /// Per topic, how many messages are in each state and how old the oldest is; topics in alphabetical order.
@@ -34,14 +36,16 @@ pub trait OutboxAdmin: Send + Sync {
     /// Messages in other states are left alone. Answers how many were redriven.
     ///
     /// # Errors
-    /// [`StoreErrorKind::InFlight`](crate::StoreErrorKind) when a message named by id is in flight: nothing was done.
+    /// [`StoreErrorKind::InFlight`] when a message named by id is in flight: nothing was done.
+    /// [`StoreErrorKind::Invalid`] as [`Act::check`] says.
     async fn redrive(&self, what: &Selection, act: &Act) -> Result<u64, StoreError>;
 
     /// Ends messages without delivering them: any state but delivered. Answers how many were discarded.
     ///
     /// # Errors
-    /// [`StoreErrorKind::InFlight`](crate::StoreErrorKind) when a message named by id is in flight: nothing was done.
+    /// [`StoreErrorKind::InFlight`] when a message named by id is in flight: nothing was done.
     /// With [`Selection::All`], messages in flight are left alone.
+    /// [`StoreErrorKind::Invalid`] as [`Act::check`] says.
     async fn discard(&self, what: &Selection, act: &Act) -> Result<u64, StoreError>;
 
     /// Deletes at most `limit` rows of history older than `older_than`, oldest first; answers how many.
@@ -187,9 +191,37 @@ pub struct Act {
 }
 
 impl Act {
+    /// The longest name in [`who`](Self::who), in characters.
+    pub const MAX_WHO: usize = 255;
+    /// The longest reason in [`why`](Self::why), in characters.
+    pub const MAX_WHY: usize = 2_000;
+
     /// An act by `who` because of `why`.
     #[must_use]
     pub fn new(who: impl Into<String>, why: impl Into<String>) -> Self {
         Self { who: who.into(), why: why.into(), what: String::new(), at: SystemTime::UNIX_EPOCH }
     }
+    /// Whether it says who and why in a form that can be kept. Every store calls this before it carries an act out.
+    ///
+    /// # Errors
+    /// [`StoreErrorKind::Invalid`] when `who` or `why` is empty or only white space, is longer than
+    /// [`MAX_WHO`](Self::MAX_WHO) or [`MAX_WHY`](Self::MAX_WHY), or holds a control character.
+    pub fn check(&self) -> Result<(), StoreError> {
+        check("who", &self.who, Self::MAX_WHO)?;
+        check("why", &self.why, Self::MAX_WHY)
+    }
+}
+
+fn check(field: &str, text: &str, limit: usize) -> Result<(), StoreError> {
+    let length = text.chars().count();
+    let wrong = if text.trim().is_empty() {
+        format!("an act must say {field}; give a name and a reason")
+    } else if length > limit {
+        format!("{field} of the act is {length} characters long; the limit is {limit}")
+    } else if text.chars().any(char::is_control) {
+        format!("{field} of the act holds a control character; write it in one line")
+    } else {
+        return Ok(());
+    };
+    Err(StoreError::new(StoreErrorKind::Invalid, wrong))
 }

@@ -147,6 +147,7 @@ impl MemoryOutbox {
         name: &str,
         one: impl Fn(&mut Tables, i64, Moment) -> bool,
     ) -> Result<u64, StoreError> {
+        act.check()?;
         let now = self.shared.clock.now();
         let mut guard = self.shared.tables();
         let tables = &mut *guard;

@@ -40,11 +40,11 @@ impl OutboxAdmin for Flawed {
     }
 
     async fn redrive(&self, what: &Selection, act: &Act) -> Result<u64, StoreError> {
-        self.store.redrive(&self.widen(what), act).await
+        self.store.redrive(&self.widen(what), &self.amend(act)).await
     }
 
     async fn discard(&self, what: &Selection, act: &Act) -> Result<u64, StoreError> {
-        self.store.discard(&self.widen(what), act).await
+        self.store.discard(&self.widen(what), &self.amend(act)).await
     }
 
     async fn purge_history(&self, older_than: Duration, limit: u32) -> Result<u64, StoreError> {
@@ -60,6 +60,15 @@ impl Flawed {
         match what {
             Selection::All { state, .. } if self.is(Flaw::SelectsEveryTopic) => every_topic(*state),
             what => what.clone(),
+        }
+    }
+
+    /// What is recorded instead of `act`.
+    fn amend(&self, act: &Act) -> Act {
+        match self.flaw {
+            Flaw::TakesAnyAct if act.check().is_err() => Act::new("somebody", "for some reason"),
+            Flaw::CutsActs => Act { why: act.why.chars().take(255).collect(), ..act.clone() },
+            _ => act.clone(),
         }
     }
 }

@@ -41,6 +41,8 @@ pub(crate) enum Flaw {
     ActsGoUnnoticed,
     AnyClaimForgetsActs,
     ActsAreNotRecorded,
+    TakesAnyAct,
+    CutsActs,
     SelectsEveryTopic,
     PurgesEverything,
     PagesOverlap,

@@ -216,6 +216,8 @@ caught! {
         acts_are_recorded_for_each_message_of_a_selection,
     ];
     ForgetsTheTally as shows_no_tally: admin [a_retry_shows_its_failure_and_when_it_is_due];
+    TakesAnyAct as takes_any_act: admin [an_act_that_does_not_say_who_and_why_is_refused];
+    CutsActs as cuts_acts: admin [the_longest_who_and_why_are_recorded_whole];
     SelectsEveryTopic as selects_every_topic: admin [
         all_dead_letters_of_a_topic_are_redriven_at_once,
         all_messages_of_a_state_and_topic_are_discarded_at_once,

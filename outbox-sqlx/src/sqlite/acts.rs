@@ -22,6 +22,7 @@ enum What {
 /// Sends messages out again; answers how many.
 pub(super) async fn redrive(inner: &Inner, what: &Selection, act: &Act) -> Result<u64, StoreError> {
     use MessageState::{Dead, Parked, Retrying};
+    act.check()?;
     match what {
         Selection::All { state, .. } if ![Dead, Parked, Retrying].contains(state) => Ok(0),
         _ => perform(inner, What::Redrive, what, act).await,
@@ -31,6 +32,7 @@ pub(super) async fn redrive(inner: &Inner, what: &Selection, act: &Act) -> Resul
 /// Ends messages without delivering them; answers how many.
 pub(super) async fn discard(inner: &Inner, what: &Selection, act: &Act) -> Result<u64, StoreError> {
     use MessageState::{Delivered, Discarded};
+    act.check()?;
     match what {
         Selection::All { state, .. } if [Delivered, Discarded].contains(state) => Ok(0),
         _ => perform(inner, What::Discard { history: inner.retention.keeps_history }, what, act).await,

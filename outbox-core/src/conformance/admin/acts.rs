@@ -2,7 +2,7 @@
 
 use super::super::StoreFixture;
 use super::super::probe::*;
-use crate::{Act, Fence, MessageState, OnDead, OutboxAdmin, Selection, Settlement};
+use crate::{Act, Fence, MessageState, OnDead, OutboxAdmin, Selection, Settlement, StoreErrorKind};
 
 pub async fn every_act_is_recorded_with_who_and_why<F: StoreFixture<Outbox: OutboxAdmin>>(fixture: F) {
     let probe = Probe::new(fixture);
@@ -22,6 +22,60 @@ pub async fn every_act_is_recorded_with_who_and_why<F: StoreFixture<Outbox: Outb
         [("on call", "the mailbox exists now", "redrive"), ("support", "the customer cancelled", "discard")];
     assert_eq!(told, expected, "who, why and what, oldest first");
     assert!(acts[0].at <= acts[1].at && acts[0].at > std::time::SystemTime::UNIX_EPOCH, "and when");
+}
+
+pub async fn an_act_that_does_not_say_who_and_why_is_refused<F: StoreFixture<Outbox: OutboxAdmin>>(
+    fixture: F,
+) {
+    let probe = Probe::new(fixture);
+    let mut session = probe.start().await;
+    let sent = keyed("a");
+    probe.enqueue(std::slice::from_ref(&sent)).await;
+    let claimed = only(probe.claim(&mut session).await);
+    probe.settle(&mut session, &[(claimed.place, dead(OnDead::Park))]).await;
+
+    let (long_who, long_why) = ("ü".repeat(256), "ü".repeat(2_001));
+    let refused = [
+        ("", "a reason"),
+        ("on call", ""),
+        (" ", "a reason"),
+        ("on call", "\u{a0} \u{3000}"),
+        (&*long_who, "a reason"),
+        ("on call", &*long_why),
+        ("on\0call", "a reason"),
+        ("on call", "two\nlines"),
+    ];
+    let this = Selection::Ids(vec![sent.id()]);
+    let all = Selection::All { topic: None, state: MessageState::Parked };
+    let outbox = probe.outbox();
+    for (who, why) in refused {
+        let act = Act::new(who, why);
+        for what in [&this, &all, &Selection::Ids(Vec::new())] {
+            for (name, answer) in
+                [("redrive", outbox.redrive(what, &act).await), ("discard", outbox.discard(what, &act).await)]
+            {
+                let kind = answer.map_err(|error| error.kind());
+                assert_eq!(kind, Err(StoreErrorKind::Invalid), "{name} of {what:?} by {who:?} for {why:?}");
+            }
+        }
+    }
+    let detail = show(&probe, sent.id()).await;
+    assert_eq!(detail.summary.state, MessageState::Parked, "nothing was done");
+    assert!(detail.acts.is_empty(), "and nothing was recorded");
+}
+
+pub async fn the_longest_who_and_why_are_recorded_whole<F: StoreFixture<Outbox: OutboxAdmin>>(fixture: F) {
+    let probe = Probe::new(fixture);
+    let mut session = probe.start().await;
+    let sent = keyed("a");
+    probe.enqueue(std::slice::from_ref(&sent)).await;
+    let claimed = only(probe.claim(&mut session).await);
+    probe.settle(&mut session, &[(claimed.place, dead(OnDead::Park))]).await;
+    let act = Act::new("ü".repeat(Act::MAX_WHO), "€".repeat(Act::MAX_WHY));
+    let redriven = probe.outbox().redrive(&Selection::Ids(vec![sent.id()]), &act).await;
+    assert_eq!(redriven.expect("redrive succeeds"), 1, "the limits are in characters");
+    let detail = show(&probe, sent.id()).await;
+    assert_eq!((&detail.acts[0].who, &detail.acts[0].why), (&act.who, &act.why), "nothing was cut");
 }
 
 pub async fn acts_are_recorded_for_each_message_of_a_selection<F: StoreFixture<Outbox: OutboxAdmin>>(

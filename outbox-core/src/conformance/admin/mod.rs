@@ -29,6 +29,8 @@ macro_rules! admin_conformance {
                 [$($check = $why),*],
                 [
                     every_act_is_recorded_with_who_and_why,
+                    an_act_that_does_not_say_who_and_why_is_refused,
+                    the_longest_who_and_why_are_recorded_whole,
                     acts_are_recorded_for_each_message_of_a_selection,
                     an_act_keeps_a_batch_from_beginning,
                     after_a_claim_from_the_beginning_batches_begin_again,
