@@ -107,7 +107,13 @@ impl Engine {
         let routes = Arc::clone(&parts.routes);
         Self {
             until,
-            ledger: Ledger::new(routes, settings.max_held, settings.max_held_bytes, settings.batch),
+            ledger: Ledger::new(
+                routes,
+                settings.max_held,
+                settings.max_held_bytes,
+                settings.batch,
+                until == Until::Shutdown,
+            ),
             poll: Poll::new(settings.poll_min, settings.poll_max, seed),
             bell: parts.store.wake_up().listen(),
             tasks: JoinSet::new(),

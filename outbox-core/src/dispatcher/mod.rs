@@ -41,7 +41,8 @@ pub trait Dispatcher: Send + Sync + 'static {
     async fn run(&self, shutdown: BoxFuture<'static, ()>) -> Result<DispatchSummary, DispatchError>;
 
     /// Delivers what is due now, through the same stages, and returns when nothing that could go out is left:
-    /// for tests, cron jobs and wrappers. A route whose destination is unavailable is not waited for.
+    /// for tests, cron jobs and wrappers. A route whose destination turns out to be unavailable is left
+    /// for another time.
     ///
     /// # Errors
     /// As [`run`](Self::run), and [`DispatchError::Store`] when the store stays unreachable, or another session

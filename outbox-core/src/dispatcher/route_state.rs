@@ -28,6 +28,8 @@ pub(super) struct RouteState {
     pub(super) in_flight_bytes: usize,
     pub(super) calls: usize,
     pause: Option<Pause>,
+    /// After a pause a probe goes out; without, a pause lasts as long as the run.
+    probes: bool,
 }
 
 /// The longest pause that a destination may ask for, unless the route's own limit is longer: one message an hour
@@ -42,7 +44,7 @@ struct Pause {
 }
 
 impl RouteState {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(probes: bool) -> Self {
         Self {
             ready: VecDeque::new(),
             held: 0,
@@ -51,12 +53,13 @@ impl RouteState {
             in_flight_bytes: 0,
             calls: 0,
             pause: None,
+            probes,
         }
     }
 
     /// The same route with nothing held; a pause goes on.
     pub(super) fn emptied(&self) -> Self {
-        Self { pause: self.pause, ..Self::new() }
+        Self { pause: self.pause, ..Self::new(self.probes) }
     }
 
     /// When a paused route may send a probe.
@@ -65,7 +68,7 @@ impl RouteState {
     }
 
     pub(super) fn is_paused(&self, now: Instant) -> bool {
-        self.pause.is_some_and(|pause| now < pause.until)
+        self.pause.is_some_and(|pause| !self.probes || now < pause.until)
     }
 
     /// The destination did not answer yet since the pause: one message at a time.

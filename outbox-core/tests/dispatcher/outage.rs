@@ -84,3 +84,19 @@ async fn a_transport_that_sends_nothing_is_not_called_in_a_tight_loop() {
     assert!((1..40).contains(&calls), "{calls} calls");
     assert_eq!(count(&outbox, MessageState::Waiting).await, 1);
 }
+
+#[tokio::test]
+async fn draining_ends_although_the_pauses_of_a_destination_that_is_down_are_short() {
+    let outbox = MemoryOutbox::new();
+    let (_down, _tries, mail) = destination();
+    commit(&outbox, &[message("mail", None, "x")]).await;
+    let route =
+        Route::topic("mail", InBatches(mail)).pause(Duration::from_millis(1), Duration::from_millis(1));
+    let settings = Settings { poll_min: Duration::from_millis(25), ..Settings::default() };
+    let drain = tokio::time::timeout(
+        Duration::from_secs(5),
+        dispatcher(outbox.clone(), settings, vec![route]).drain(),
+    )
+    .await;
+    assert_eq!(drain.expect("it returns").unwrap().delivered, 0);
+}

@@ -130,8 +130,15 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
-    pub(super) fn new(routes: Arc<Vec<Route>>, max_held: usize, max_held_bytes: usize, batch: usize) -> Self {
-        let states = routes.iter().map(|_| RouteState::new()).collect();
+    /// A ledger; `probes` says whether a route that paused is tried again in this run.
+    pub(super) fn new(
+        routes: Arc<Vec<Route>>,
+        max_held: usize,
+        max_held_bytes: usize,
+        batch: usize,
+        probes: bool,
+    ) -> Self {
+        let states = routes.iter().map(|_| RouteState::new(probes)).collect();
         // With room for two batches a route never sends back what it was just given.
         let quota = (max_held / routes.len().max(1)).max(batch.saturating_mul(2));
         let quota_bytes = (max_held_bytes / routes.len().max(1)).max(1);
@@ -167,7 +174,7 @@ impl Ledger {
             // The session may be the same one, and a number is never used twice in it.
             next_batch: self.next_batch,
             summary: self.summary,
-            ..Self::new(Arc::clone(&self.routes), 1, 1, 0)
+            ..Self::new(Arc::clone(&self.routes), 1, 1, 0, true)
         };
         // Pauses are kept: a destination that is down stays down.
         let states = std::mem::take(&mut self.states);

@@ -20,7 +20,7 @@ impl Transport for Unused {
 }
 
 fn ledger() -> Ledger {
-    Ledger::new(Arc::new(vec![Route::topic("t", Unused)]), 100, 1 << 20, 10)
+    Ledger::new(Arc::new(vec![Route::topic("t", Unused)]), 100, 1 << 20, 10, true)
 }
 
 fn claimed(seq: i64, fresh: bool, behind: bool) -> Claimed {
