@@ -2,7 +2,9 @@
 
 use thiserror::Error;
 
-/// Why an [`SmtpTransport`](crate::SmtpTransport) could not be built. Holds no part of a login.
+/// Why an [`SmtpTransport`](crate::SmtpTransport) could not be built.
+///
+/// Quotes nothing of a host or URL: in one that is written wrongly, a login can stand anywhere.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum ConfigError {
@@ -10,11 +12,8 @@ pub enum ConfigError {
     #[error("the SMTP URL cannot be read ({0}); write it as smtp://user:password@host:587")]
     Url(#[source] ::url::ParseError),
     /// The URL's scheme is another one.
-    #[error("the SMTP URL begins with {found:?}; use smtp:// (STARTTLS) or smtps:// (TLS)")]
-    Scheme {
-        /// The scheme found.
-        found: String,
-    },
+    #[error("the SMTP URL must begin with smtp:// (STARTTLS) or smtps:// (TLS)")]
+    Scheme,
     /// The URL has a part that means nothing here.
     #[error(
         "the SMTP URL has {part} after the host; remove it (a '/', '?' or '#' in a password is written %2F, %3F, %23)"
@@ -28,12 +27,9 @@ pub enum ConfigError {
     UrlLogin,
     /// An option of the URL is unknown.
     #[error(
-        "the SMTP URL has the unknown option {name:?}; known are starttls, connections, rate, hello and allow_unencrypted_login"
+        "the SMTP URL has an unknown option; known are starttls, connections, rate, hello and allow_unencrypted_login (a '?' in a password is written %3F)"
     )]
-    UnknownOption {
-        /// Its name.
-        name: String,
-    },
+    UnknownOption,
     /// An option of the URL has a value it cannot have.
     #[error("the option {name} of the SMTP URL must be {expected}")]
     Option {
@@ -46,11 +42,10 @@ pub enum ConfigError {
     #[error("no relay is set; give a `host` or a `url`")]
     NoHost,
     /// The host is neither a DNS name nor an IP address.
-    #[error("the relay {host:?} is neither a DNS name nor an IP address")]
-    Host {
-        /// The host given.
-        host: String,
-    },
+    #[error(
+        "the relay's host is neither a DNS name nor an IP address; a login goes before it, as user:password@"
+    )]
+    Host,
     /// The login would go over the network readable by anybody.
     #[error(
         "the login would be sent unencrypted; use smtps:// or starttls=required, or allow it with `allow_unencrypted_login`"

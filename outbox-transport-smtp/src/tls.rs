@@ -22,8 +22,7 @@ pub(crate) struct Tls {
 
 impl Tls {
     pub(crate) fn new(host: &str, extra_roots: &[Vec<u8>]) -> Result<Self, ConfigError> {
-        let name =
-            ServerName::try_from(host.to_owned()).map_err(|_| ConfigError::Host { host: host.to_owned() })?;
+        let name = ServerName::try_from(host.to_owned()).map_err(|_| ConfigError::Host)?;
         let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
         for pem in extra_roots {
             add_roots(&mut roots, pem)?;
