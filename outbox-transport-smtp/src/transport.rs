@@ -19,7 +19,7 @@ use crate::config_error::ConfigError;
 use crate::connection::Connection;
 use crate::pool::Pool;
 use crate::rate::Rate;
-use crate::reply::Reply;
+use crate::reply::{Reply, without_addresses};
 
 /// Hands mails to an SMTP relay: messages that [`StoredMail`] can read, one recipient each. Clones share their
 /// connections.
@@ -63,7 +63,7 @@ impl SmtpTransport {
     /// `allow_unencrypted_login` (`false`).
     ///
     /// # Errors
-    /// [`ConfigError`] says which part of the URL is wrong, without quoting the login.
+    /// [`ConfigError`] says which part of the URL is wrong, without quoting it.
     pub fn from_url(url: &str) -> Result<Self, ConfigError> {
         Self::builder().url(url).build()
     }
@@ -262,10 +262,11 @@ impl Drop for Unfinished<'_> {
 
 const CUT_OFF: &str = "the delivery was cut off before the mail was complete; the relay has not accepted it";
 
-/// The first line of the reply, which usually names the mail in the relay's queue.
+/// The first line of the reply, which usually names the mail in the relay's queue. Holds no address.
 fn receipt(reply: &Reply) -> Option<String> {
-    let line = reply.lines.first().map(|line| line.trim()).filter(|line| !line.is_empty())?;
-    Some(line.chars().filter(|c| !c.is_control()).take(RECEIPT_CHARS).collect())
+    let line = without_addresses(reply.lines.first()?.trim());
+    let receipt: String = line.chars().filter(|c| !c.is_control()).take(RECEIPT_CHARS).collect();
+    (!receipt.is_empty()).then_some(receipt)
 }
 
 const RECEIPT_CHARS: usize = 200;

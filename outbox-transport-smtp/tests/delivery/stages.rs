@@ -78,6 +78,29 @@ async fn an_error_names_the_stage_and_the_codes_and_no_address() {
 }
 
 #[tokio::test]
+async fn a_receipt_holds_no_address_and_is_one_line_of_limited_length() {
+    let long = "x".repeat(195);
+    let cut: &'static str = format!("250 {long} guest@example.com").leak();
+    let cleaned_and_cut = format!("{long} [add");
+    let rows: &[(&'static str, &str)] = &[
+        ("250 2.1.5 guest@example.com queued as 42", "2.1.5 [address] queued as 42"),
+        ("250 2.6.0 <42.7@relay.example.org> for <guest@example.com>", "2.6.0 <[address]> for <[address]>"),
+        ("250-2.0.0 ok\r\n250 2.0.0 for guest@example.com", "2.0.0 ok"),
+        ("250 2.0.0 tab\tand\x1b[31m colour", "2.0.0 taband[31m colour"),
+        (cut, &cleaned_and_cut),
+    ];
+    for &(reply, expected) in rows {
+        let relay = Relay::start(move |event| match event.point {
+            Point::Dot => Act::Say(reply),
+            _ => Act::Go,
+        })
+        .await;
+        let outcome = deliver_one(&to(&relay).build().expect("a valid transport")).await;
+        assert_eq!(outcome, Outcome::Delivered { receipt: Some(expected.to_owned()) }, "{reply:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_message_that_is_no_mail_is_refused_without_a_connection() {
     let relay = Relay::good().await;
     let transport = to(&relay).build().expect("a valid transport");
