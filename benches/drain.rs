@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use outbox::SqliteOutbox;
 use outbox::{DispatcherExt, Enqueue, LeasedDispatcher, MemoryOutbox, OutboxStore, Route};
-use outbox_benches::{Figures, Load, Noop, argument, peak_memory, runtime, text_argument};
+use outbox_benches::{Figures, Load, Noop, argument, peak_memory, processor_time, runtime, text_argument};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqliteSynchronous};
 
 /// The argument that makes the program the child of [`peak_in_a_child`].
@@ -54,7 +54,8 @@ async fn run() {
     let rounds = argument("rounds", 3);
     let only = text_argument("only");
     let backlogs = [10_000, argument("backlog", 1_000_000)];
-    let (mut memory, mut sqlite, mut peaks) = (Figures::default(), Figures::default(), Figures::default());
+    let (mut memory, mut sqlite) = (Figures::default(), Figures::default());
+    let (mut cost, mut peaks) = (Figures::default(), Figures::default());
     for round in 1..=rounds {
         for backlog in backlogs {
             for (keys, name) in KEYS {
@@ -71,7 +72,9 @@ async fn run() {
 
                 let file = SqliteFile::new().await;
                 file.fill(load).await;
+                let before = processor_time();
                 sqlite.add(&scenario, drain(file.outbox.clone(), timed).await);
+                cost.add(&scenario, (processor_time() - before) * 1e6 / timed as f64);
 
                 if keys == 100 {
                     let file = SqliteFile::new().await;
@@ -80,10 +83,10 @@ async fn run() {
 
                     let file = SqliteFile::new().await;
                     file.fill(load).await;
-                    sqlite.add(
-                        format!("hand-written loop, {backlog} behind"),
-                        bare::drain(&file.path, timed).await,
-                    );
+                    let scenario = format!("hand-written loop, {backlog} behind");
+                    let before = processor_time();
+                    sqlite.add(&scenario, bare::drain(&file.path, timed).await);
+                    cost.add(&scenario, (processor_time() - before) * 1e6 / timed as f64);
                 }
             }
         }
@@ -91,6 +94,7 @@ async fn run() {
     memory.print("Memory, messages a second", "msg/s", &format!("no keys, {} behind", backlogs[0]));
     let bare = format!("hand-written loop, {} behind", backlogs[0]);
     sqlite.print("SQLite, messages a second", "msg/s", &bare);
+    cost.print("Processor time of the whole process, µs a message", "µs", &bare);
     peaks.print(
         "Most memory of a process that drains SQLite, 100 keys",
         "MiB",

@@ -1,9 +1,10 @@
 //! The statements of the SQLite outbox in a loop written by hand: no dispatcher, no transport, no trait.
 
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime};
 
 use futures_util::TryStreamExt;
+use outbox::{Headers, Message};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteRow, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, Either, Executor, Row, SqliteConnection};
 
@@ -15,11 +16,11 @@ macro_rules! sql {
     };
 }
 
-/// What the loop keeps of a message.
+/// What a relay needs of a message to send it; the loop decodes every column that it reads.
 struct Seen {
     seq: i64,
     number: u64,
-    key: Option<String>,
+    message: Message,
 }
 
 /// Messages a second until `timed` of them are deleted. Reads batch k+1 on a second connection while batch k is
@@ -48,7 +49,7 @@ pub(crate) async fn drain(path: &Path, timed: usize) -> f64 {
     let mut next = read(&mut reader, &mut mark).await;
     while done < timed && !in_flight.is_empty() {
         for seen in &in_flight {
-            if let Some(key) = &seen.key {
+            if let Some(key) = &seen.message.key {
                 let before = last.insert(key.clone(), seen.number);
                 assert!(before.is_none_or(|before| before < seen.number));
             }
@@ -69,9 +70,20 @@ async fn read(reader: &mut SqliteConnection, mark: &mut i64) -> Vec<Seen> {
     let query = sqlx::query(sql!("claim_fresh")).bind(*mark).bind(BATCH);
     let rows = query.fetch_all(reader).await.expect("a read");
     let seen = |row: &SqliteRow| {
-        let payload: Vec<u8> = row.get("payload");
-        let number = u64::from_be_bytes(*payload.first_chunk().expect("a number"));
-        Seen { seq: row.get("seq"), number, key: row.get("message_key") }
+        let id: &str = row.get(1);
+        let mut message =
+            Message::new(id.parse().expect("an id"), row.get::<&str, _>(2), row.get::<Vec<u8>, _>(10));
+        message.message_type = row.get(3);
+        message.key = row.get(4);
+        message.content_type = row.get(5);
+        message.headers = row
+            .get::<Option<&str>, _>(6)
+            .map_or_else(Headers::default, |json| Headers::from_json(json).expect("headers"));
+        message.idempotency_key = row.get(7);
+        let created = Duration::from_micros(row.get::<i64, _>(9).unsigned_abs());
+        message.created_at = SystemTime::UNIX_EPOCH + created;
+        let number = u64::from_be_bytes(*message.payload.first_chunk().expect("a number"));
+        Seen { seq: row.get(0), number, message }
     };
     let seen: Vec<Seen> = rows.iter().map(seen).collect();
     *mark = seen.last().map_or(*mark, |seen| seen.seq);

@@ -4,7 +4,7 @@ mod figures;
 mod load;
 mod noop;
 
-pub use figures::{Figures, peak_memory};
+pub use figures::{Figures, peak_memory, processor_time};
 pub use load::{Load, PAYLOAD};
 pub use noop::Noop;
 
