@@ -1,5 +1,7 @@
 //! Delivery to Postfix's `smtp-sink`, a relay that is not ours.
 
+mod outcome;
+
 use std::fs;
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
@@ -12,6 +14,8 @@ use outbox_transport_smtp::{Encryption, SmtpTransport, Timeouts};
 use tempfile::TempDir;
 use tokio::process::{Child, Command};
 use tokio::time::{sleep, timeout};
+
+use crate::outcome::{Class, class};
 
 const MAIL: &str = "Subject: hello\r\n\r\nhello\r\n.\r\n..two dots\r\n\r\nlast line\r\n";
 
@@ -196,26 +200,4 @@ async fn deliver(transport: &SmtpTransport, count: usize) -> Vec<Outcome> {
     let outcomes: Vec<_> = report.take().into_iter().map(|(_, outcome)| outcome).collect();
     assert_eq!(outcomes.len(), count);
     outcomes
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Class {
-    Delivered,
-    Transient,
-    Permanent,
-    Unavailable,
-    Ambiguous,
-    NotSent,
-}
-
-fn class(outcome: &Outcome) -> Class {
-    match outcome {
-        Outcome::Delivered { .. } => Class::Delivered,
-        Outcome::Transient { .. } => Class::Transient,
-        Outcome::Permanent { .. } => Class::Permanent,
-        Outcome::Unavailable { .. } => Class::Unavailable,
-        Outcome::Ambiguous { .. } => Class::Ambiguous,
-        Outcome::NotSent => Class::NotSent,
-        other => panic!("an outcome nobody knows: {other:?}"),
-    }
 }

@@ -5,6 +5,8 @@ mod breaks;
 mod conformance;
 mod dispatched;
 mod encryption;
+#[path = "../outcome/mod.rs"]
+mod outcome;
 mod relay;
 mod reuse;
 mod stages;
@@ -14,6 +16,7 @@ use std::time::Duration;
 use outbox_core::{Delivery, DeliveryReport, Message, MessageId, Outcome, Transport};
 use outbox_transport_smtp::{Encryption, SmtpTransport, SmtpTransportBuilder, Timeouts};
 
+use crate::outcome::{Class, class};
 use crate::relay::Relay;
 
 const MAIL: &str = "Subject: hello\r\n\r\nhello\r\n.\r\n..two dots\r\n";
@@ -67,28 +70,6 @@ async fn deliver(transport: &SmtpTransport, batch: &[Delivery]) -> Vec<Outcome> 
 
 async fn deliver_one(transport: &SmtpTransport) -> Outcome {
     deliver(transport, &mails(1)).await.remove(0)
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Class {
-    Delivered,
-    Transient,
-    Permanent,
-    Unavailable,
-    Ambiguous,
-    NotSent,
-}
-
-fn class(outcome: &Outcome) -> Class {
-    match outcome {
-        Outcome::Delivered { .. } => Class::Delivered,
-        Outcome::Transient { .. } => Class::Transient,
-        Outcome::Permanent { .. } => Class::Permanent,
-        Outcome::Unavailable { .. } => Class::Unavailable,
-        Outcome::Ambiguous { .. } => Class::Ambiguous,
-        Outcome::NotSent => Class::NotSent,
-        other => panic!("an outcome nobody knows: {other:?}"),
-    }
 }
 
 fn classes(outcomes: &[Outcome]) -> Vec<Class> {
