@@ -87,10 +87,9 @@ struct Envelope {
 
 impl Envelope {
     fn mail(&mut self, rest: &str) -> &'static str {
-        let Some((path, parameters)) = path_after(rest, "FROM:") else {
+        let Some((_, parameters)) = path_after(rest, "FROM:") else {
             return "501 5.5.4 say MAIL FROM:<address>";
         };
-        let _ = path;
         if self.sender {
             return "503 5.5.1 one MAIL at a time";
         }
