@@ -168,12 +168,13 @@ pub struct MessageDetail {
 pub enum Selection {
     /// These.
     Ids(Vec<MessageId>),
-    /// All in `state`, of one topic or of every topic.
+    /// All of one topic or of every topic, in one state or in any that the act is for: a redrive takes what is dead,
+    /// parked or retrying, a discard everything that has not ended.
     All {
         /// The topic, or `None` for every topic.
         topic: Option<String>,
-        /// The state.
-        state: MessageState,
+        /// The state, or `None` for every state.
+        state: Option<MessageState>,
     },
 }
 

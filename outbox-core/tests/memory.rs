@@ -228,7 +228,7 @@ async fn discarding_by_topic_and_state_counts_what_it_did() {
     for topic in ["mail", "orders", "mail"] {
         enqueue(&outbox, NewMessage::builder(topic)).await;
     }
-    let mail = Selection::All { topic: Some("mail".to_owned()), state: MessageState::Waiting };
+    let mail = Selection::All { topic: Some("mail".to_owned()), state: Some(MessageState::Waiting) };
     let discarded =
         outbox.discard(&mail, &Act::new("on call", "wrong topic")).await.expect("discard succeeds");
     assert_eq!(discarded, 2, "both mails");
@@ -293,7 +293,7 @@ async fn a_redriven_dead_letter_counts_its_age_anew() {
     let failure = FailureNote::new(1, "permanent", &DeliveryError::new("no"));
     let dead = Verdict::Dead { tally: Tally::default(), failure, then: outbox_core::OnDead::Park };
     settle(&outbox, &me, &[(claimed.messages[0].place, dead)]).await;
-    let parked = Selection::All { topic: None, state: MessageState::Parked };
+    let parked = Selection::All { topic: None, state: Some(MessageState::Parked) };
     assert_eq!(outbox.redrive(&parked, &Act::new("on call", "mended")).await.expect("redrive succeeds"), 1);
     let again = restart(&outbox, &me).await;
     assert!(again.messages[0].age < HOUR && again.messages[0].due_in.is_none());

@@ -188,9 +188,9 @@ fn select(tables: &Tables, what: &Selection, now: Moment) -> Result<Vec<(i64, Me
         Selection::All { topic, state } => {
             let topic =
                 |entry: &Entry<'_>| topic.as_ref().is_none_or(|topic| *topic == entry.message().topic);
-            let selected = waiting.filter(|(seq, entry)| {
-                topic(entry) && entry.state(now) == *state && !tables.sessions.in_flight(*seq)
-            });
+            let state = |entry: &Entry<'_>| state.is_none_or(|state| state == entry.state(now));
+            let selected = waiting
+                .filter(|(seq, entry)| topic(entry) && state(entry) && !tables.sessions.in_flight(*seq));
             Ok(selected.map(|(seq, entry)| (seq, entry.message().id)).collect())
         }
     }

@@ -58,7 +58,12 @@ impl OutboxAdmin for Flawed {
 impl Flawed {
     fn widen(&self, what: &Selection) -> Selection {
         match what {
-            Selection::All { state, .. } if self.is(Flaw::SelectsEveryTopic) => every_topic(*state),
+            Selection::All { state, .. } if self.is(Flaw::SelectsEveryTopic) => {
+                Selection::All { topic: None, state: *state }
+            }
+            Selection::All { topic, state } if self.is(Flaw::SelectsTheDead) => {
+                Selection::All { topic: topic.clone(), state: state.or(Some(MessageState::Dead)) }
+            }
             what => what.clone(),
         }
     }
@@ -71,8 +76,4 @@ impl Flawed {
             _ => act.clone(),
         }
     }
-}
-
-fn every_topic(state: MessageState) -> Selection {
-    Selection::All { topic: None, state }
 }

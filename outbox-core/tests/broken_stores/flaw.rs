@@ -44,6 +44,7 @@ pub(crate) enum Flaw {
     TakesAnyAct,
     CutsActs,
     SelectsEveryTopic,
+    SelectsTheDead,
     PurgesEverything,
     PagesOverlap,
     CorruptFailsTheClaim,

@@ -221,6 +221,12 @@ caught! {
     SelectsEveryTopic as selects_every_topic: admin [
         all_dead_letters_of_a_topic_are_redriven_at_once,
         all_messages_of_a_state_and_topic_are_discarded_at_once,
+        all_of_a_topic_are_redriven_whatever_their_state,
+        all_of_a_topic_are_discarded_whatever_their_state,
+    ];
+    SelectsTheDead as selects_the_dead: admin [
+        all_of_a_topic_are_redriven_whatever_their_state,
+        all_of_a_topic_are_discarded_whatever_their_state,
     ];
     PurgesEverything as purges_everything: admin [purging_the_history_deletes_no_more_than_asked];
     PagesOverlap as pages_overlap: admin [pages_show_every_message_once_in_order];

@@ -12,7 +12,7 @@ async fn what_a_person_discards_is_not_sent_although_the_dispatcher_holds_it_in_
     let route = Route::topic("orders", transport).batch(1).parallel(1);
     let running = start(&dispatcher(outbox.clone(), quick(), vec![route]));
     waiting.notified().await;
-    let waiting_ones = Selection::All { topic: None, state: MessageState::Waiting };
+    let waiting_ones = Selection::All { topic: None, state: Some(MessageState::Waiting) };
     let act = Act::new("on call", "wrong customer");
     assert_eq!(outbox.discard(&waiting_ones, &act).await.unwrap(), 9, "all but the one in flight");
     commit(&outbox, &[message("orders", Some("k"), 10)]).await;
@@ -57,7 +57,7 @@ async fn a_redrive_brings_a_retry_forward() {
     })
     .await
     .expect("it fails first");
-    let retrying = Selection::All { topic: Some("o".to_owned()), state: MessageState::Retrying };
+    let retrying = Selection::All { topic: Some("o".to_owned()), state: Some(MessageState::Retrying) };
     assert_eq!(outbox.redrive(&retrying, &Act::new("on call", "the destination is back")).await.unwrap(), 1);
     recorder.wait_for(2).await;
     running.stop().await.unwrap();

@@ -66,7 +66,7 @@ async fn a_parked_dead_letter_holds_its_key_until_it_is_redriven_and_then_order_
     assert_eq!(recorder.delivered_texts(), ["0", "251"], "the key is held");
 
     mended.store(true, std::sync::atomic::Ordering::SeqCst);
-    let parked = Selection::All { topic: None, state: MessageState::Parked };
+    let parked = Selection::All { topic: None, state: Some(MessageState::Parked) };
     assert_eq!(outbox.redrive(&parked, &Act::new("on call", "mended")).await.unwrap(), 1);
     dispatcher.drain().await.unwrap();
     assert_eq!(recorder.delivered().len(), 252);

@@ -120,7 +120,7 @@ async fn what_a_person_discards_is_not_sent_when_a_failed_claim_reads_again_from
     store.claims_wait.store(true, Ordering::SeqCst);
     let seen = store.claims.load(Ordering::SeqCst);
     until("a claim starts", || store.claims.load(Ordering::SeqCst) > seen).await;
-    let waiting_ones = Selection::All { topic: None, state: MessageState::Waiting };
+    let waiting_ones = Selection::All { topic: None, state: Some(MessageState::Waiting) };
     let act = Act::new("on call", "wrong customer");
     assert_eq!(outbox.discard(&waiting_ones, &act).await.unwrap(), 9, "all but the one in flight");
     store.claim_fails.store(true, Ordering::SeqCst);

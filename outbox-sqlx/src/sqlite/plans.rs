@@ -36,7 +36,7 @@ fn may_scan(statement: &str, step: &str) -> bool {
             &["SCAN outbox_messages", "SCAN outbox_deferred", "SCAN outbox_history", "SCAN outbox_overview"]
         }
         "find" | "places_of_ids" => &["SCAN outbox_messages"],
-        "in_flight" | "orphans" | "places_of_state" => &["SCAN j"],
+        "in_flight" | "orphans" | "places_of_states" => &["SCAN j"],
         // EXISTS: the first entry of the index is enough.
         "look" => &[
             "SCAN outbox_deferred USING INDEX outbox_deferred_key",
@@ -51,7 +51,7 @@ fn may_scan(statement: &str, step: &str) -> bool {
 }
 
 /// Of the statements that matter most, what must be in their plan.
-const PINNED: [(&str, &str); 14] = [
+const PINNED: [(&str, &str); 15] = [
     ("claim_fresh", "SEARCH outbox_messages USING INTEGER PRIMARY KEY (rowid>?)"),
     ("claim_fresh_blocked", "SEARCH head USING INDEX outbox_deferred_key (topic=? AND message_key=?)"),
     ("claim_due", "SEARCH d USING INTEGER PRIMARY KEY (rowid=?)"),
@@ -69,6 +69,7 @@ const PINNED: [(&str, &str); 14] = [
     ("promote", "SEARCH front USING INDEX outbox_deferred_front (topic=? AND message_key=?)"),
     ("known_keys", "SEARCH known USING PRIMARY KEY (topic=? AND idempotency_key=?)"),
     ("list", "MERGE (UNION ALL)"),
+    ("places_of_states", "MERGE (UNION ALL)"),
 ];
 
 #[tokio::test]

@@ -47,9 +47,10 @@ statements! {
     delete_deferred delete_delivered due_places due_topics end_batches end_session enqueued_in fence
     fence_owner find first_time forget_keys history_delivered history_discarded hold_back in_flight
     known_keys list load_fresh load_set_aside look new_session orphans owner_gone places_of_ids
-    places_of_state promote raise_changes record_discard record_redrive redrivable redrive_dead
+    places_of_states promote raise_changes record_discard record_redrive redrivable redrive_dead
     remove_set_aside renew_session schema_exists schema_version set_aside_again set_aside_fresh
-    settle_delivered settled_places start_anew take_over tidy_acts tidy_history tidy_idempotency tidy_inbox unblocked_keys wait_behind
+    settle_delivered settled_places start_anew take_over tidy_acts tidy_history tidy_idempotency
+    tidy_inbox unblocked_keys wait_behind
 }
 
 /// Refuses a prefix that could be anything but the beginning of a plain name.

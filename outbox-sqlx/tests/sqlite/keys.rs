@@ -93,7 +93,7 @@ async fn a_parked_message_holds_what_is_behind_it_until_a_person_decides() {
     assert_eq!(with_a_time(&file).await, 0);
     assert!(session.claim().await.is_empty());
 
-    let parked = Selection::All { topic: Some("t".into()), state: MessageState::Parked };
+    let parked = Selection::All { topic: Some("t".into()), state: Some(MessageState::Parked) };
     assert_eq!(file.outbox.redrive(&parked, &Act::new("me", "repaired")).await.unwrap(), 1);
     let claimed = session.claim().await;
     assert_eq!(claimed.len(), 1, "the parked one is still the head");
@@ -117,7 +117,7 @@ async fn a_redriven_dead_letter_counts_its_age_anew() {
     let dead = |then| Verdict::Dead { tally: Tally::default(), failure: failure(1), then };
     session.settle(&[(claimed[0].place, dead(OnDead::Skip)), (claimed[1].place, dead(OnDead::Park))]).await;
     for state in [MessageState::Dead, MessageState::Parked] {
-        let all = Selection::All { topic: None, state };
+        let all = Selection::All { topic: None, state: Some(state) };
         assert_eq!(file.outbox.redrive(&all, &Act::new("on call", "mended")).await.unwrap(), 1);
     }
     let again = session.claim_all(100, true).await.messages;

@@ -188,7 +188,7 @@ impl World {
     }
 
     async fn act(&mut self, discard: bool, state: MessageState) {
-        let all = Selection::All { topic: None, state };
+        let all = Selection::All { topic: None, state: Some(state) };
         let act = Act::new("model", "step");
         if discard {
             self.file.outbox.discard(&all, &act).await.unwrap();
@@ -222,7 +222,7 @@ impl World {
 
     /// Frees what is parked, delivers the rest, and compares.
     async fn finish(mut self) {
-        let parked = Selection::All { topic: None, state: MessageState::Parked };
+        let parked = Selection::All { topic: None, state: Some(MessageState::Parked) };
         self.file.outbox.redrive(&parked, &Act::new("model", "end")).await.unwrap();
         self.claim(100, true).await;
         for _ in 0..10_000 {

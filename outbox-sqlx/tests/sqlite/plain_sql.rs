@@ -80,7 +80,7 @@ async fn a_redriven_dead_letter_passes_its_own_idempotency_key() {
     file.execute("DELETE FROM outbox_idempotency").await;
     let other = NewMessage::builder("t").idempotency_key("once").build().unwrap();
     file.send(std::slice::from_ref(&other)).await;
-    let all = Selection::All { topic: None, state: MessageState::Dead };
+    let all = Selection::All { topic: None, state: Some(MessageState::Dead) };
     assert_eq!(file.outbox.redrive(&all, &Act::new("me", "fixed")).await.unwrap(), 1);
     let claimed = session.claim_all(10, true).await.messages;
     let ids: Vec<_> = claimed.iter().map(|claimed| claimed.message.as_ref().unwrap().id).collect();
@@ -119,7 +119,7 @@ async fn rows_that_cannot_be_decoded_come_as_errors_beside_their_neighbours() {
     let verdicts: Vec<_> = claimed.iter().map(|claimed| (claimed.place, dead.clone())).collect();
     session.settle(&verdicts).await;
     assert_eq!(file.outbox.list(&outbox_core::PageRequest::default()).await.unwrap().messages.len(), 9);
-    let all = Selection::All { topic: None, state: MessageState::Dead };
+    let all = Selection::All { topic: None, state: Some(MessageState::Dead) };
     assert_eq!(file.outbox.discard(&all, &Act::new("me", "broken")).await.unwrap(), 9);
 }
 

@@ -46,7 +46,7 @@ pub async fn an_act_that_does_not_say_who_and_why_is_refused<F: StoreFixture<Out
         ("on call", "two\nlines"),
     ];
     let this = Selection::Ids(vec![sent.id()]);
-    let all = Selection::All { topic: None, state: MessageState::Parked };
+    let all = Selection::All { topic: None, state: Some(MessageState::Parked) };
     let outbox = probe.outbox();
     for (who, why) in refused {
         let act = Act::new(who, why);
@@ -84,7 +84,7 @@ pub async fn acts_are_recorded_for_each_message_of_a_selection<F: StoreFixture<O
     let probe = Probe::new(fixture);
     let messages = [unkeyed(), unkeyed()];
     probe.enqueue(&messages).await;
-    let waiting = Selection::All { topic: None, state: MessageState::Waiting };
+    let waiting = Selection::All { topic: None, state: Some(MessageState::Waiting) };
     probe.outbox().discard(&waiting, &act()).await.expect("discard succeeds");
     for message in &messages {
         assert_eq!(show(&probe, message.id()).await.acts.len(), 1, "each of them tells who discarded it");

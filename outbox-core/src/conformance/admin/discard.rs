@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::super::StoreFixture;
 use super::super::probe::*;
-use crate::{MessageState, OnDead, OutboxAdmin, Selection, StoreErrorKind, Verdict};
+use crate::{MessageState, NewMessage, OnDead, OutboxAdmin, Selection, StoreErrorKind, Verdict};
 
 pub async fn a_discarded_message_never_goes_out<F: StoreFixture<Outbox: OutboxAdmin>>(fixture: F) {
     let probe = Probe::new(fixture);
@@ -93,7 +93,7 @@ pub async fn all_messages_of_a_state_and_topic_are_discarded_at_once<F: StoreFix
     let claimed = probe.claim(&mut session).await;
     let last = find(&claimed, &messages[3]).place;
     probe.settle(&mut session, &[(last, dead(OnDead::Skip))]).await;
-    let waiting_mail = Selection::All { topic: Some("mail".to_owned()), state: MessageState::Waiting };
+    let waiting_mail = Selection::All { topic: Some("mail".to_owned()), state: Some(MessageState::Waiting) };
     assert_eq!(probe.outbox().discard(&waiting_mail, &act()).await.expect("discard succeeds"), 2, "two wait");
     assert_eq!(
         claimed_ids(&probe.claim_anew(&mut session).await),
@@ -101,6 +101,37 @@ pub async fn all_messages_of_a_state_and_topic_are_discarded_at_once<F: StoreFix
         "the other topic is untouched"
     );
     assert_eq!(show(&probe, messages[3].id()).await.summary.state, MessageState::Dead, "the other state too");
+}
+
+pub async fn all_of_a_topic_are_discarded_whatever_their_state<F: StoreFixture<Outbox: OutboxAdmin>>(
+    fixture: F,
+) {
+    let probe = Probe::new(fixture);
+    let mut session = probe.start().await;
+    let mail: Vec<_> = (0..7).map(|_| of_topic("mail")).collect();
+    let other = of_topic("orders");
+    probe.enqueue(&mail).await;
+    probe.enqueue(std::slice::from_ref(&other)).await;
+    let claimed = probe.claim(&mut session).await;
+    let place = |message| find(&claimed, message).place;
+    let verdicts = [
+        (place(&mail[0]), retry(HOUR)),
+        (place(&mail[1]), wait()),
+        (place(&mail[2]), Verdict::Schedule { delay: HOUR }),
+        (place(&mail[3]), dead(OnDead::Skip)),
+        (place(&mail[4]), dead(OnDead::Park)),
+        (place(&mail[5]), delivered()),
+    ];
+    probe.settle(&mut session, &verdicts).await;
+    let of_mail = Selection::All { topic: Some("mail".to_owned()), state: None };
+    for (discarded, why) in [(6, "everything that has not ended"), (0, "they have ended now")] {
+        let answer = probe.outbox().discard(&of_mail, &act()).await.expect("discard succeeds");
+        assert_eq!(answer, discarded, "{why}");
+    }
+    let state = async |message: &NewMessage| show(&probe, message.id()).await.summary.state;
+    assert_eq!(state(&mail[4]).await, MessageState::Discarded, "one of them");
+    assert_eq!(state(&mail[5]).await, MessageState::Delivered, "the history stays true");
+    assert_eq!(claimed_ids(&probe.claim_anew(&mut session).await), [other.id()], "the other topic stays");
 }
 
 pub async fn a_message_in_flight_refuses_to_be_discarded<F: StoreFixture<Outbox: OutboxAdmin>>(fixture: F) {
@@ -167,7 +198,7 @@ pub async fn discarding_all_leaves_messages_in_flight_alone<F: StoreFixture<Outb
     probe.enqueue(&messages).await;
     let claimed = probe.claim(&mut session).await;
     probe.begin(&mut session, &[find(&claimed, &messages[1]).place]).await;
-    let waiting = Selection::All { topic: None, state: MessageState::Waiting };
+    let waiting = Selection::All { topic: None, state: Some(MessageState::Waiting) };
     assert_eq!(
         probe.outbox().discard(&waiting, &act()).await.expect("discard succeeds"),
         2,

@@ -43,6 +43,7 @@ macro_rules! admin_conformance {
                     discarding_the_head_frees_its_key,
                     discarding_from_the_middle_keeps_the_order,
                     all_messages_of_a_state_and_topic_are_discarded_at_once,
+                    all_of_a_topic_are_discarded_whatever_their_state,
                     a_message_in_flight_refuses_to_be_discarded,
                     a_retry_in_flight_refuses_to_be_redriven,
                     messages_in_flight_of_a_dead_session_refuse_until_a_takeover,
@@ -67,6 +68,7 @@ macro_rules! admin_conformance {
                     a_redriven_retry_is_due_now,
                     redriving_leaves_other_states_alone,
                     all_dead_letters_of_a_topic_are_redriven_at_once,
+                    all_of_a_topic_are_redriven_whatever_their_state,
                     a_redriven_message_can_fail_and_be_redriven_again,
                 ]
             }

@@ -119,7 +119,7 @@ pub async fn all_dead_letters_of_a_topic_are_redriven_at_once<F: StoreFixture<Ou
         (place(3), retry(HOUR)),
     ];
     probe.settle(&mut session, &verdicts).await;
-    let of_mail = Selection::All { topic: Some("mail".to_owned()), state: MessageState::Dead };
+    let of_mail = Selection::All { topic: Some("mail".to_owned()), state: Some(MessageState::Dead) };
     assert_eq!(
         probe.outbox().redrive(&of_mail, &act()).await.expect("redrive succeeds"),
         2,
@@ -130,14 +130,47 @@ pub async fn all_dead_letters_of_a_topic_are_redriven_at_once<F: StoreFixture<Ou
         claimed.len() == 2 && has(&claimed, &messages[0]) && has(&claimed, &messages[1]),
         "those two go out"
     );
-    let everywhere = Selection::All { topic: None, state: MessageState::Dead };
+    let everywhere = Selection::All { topic: None, state: Some(MessageState::Dead) };
     assert_eq!(
         probe.outbox().redrive(&everywhere, &act()).await.expect("redrive succeeds"),
         1,
         "the other topic"
     );
-    let retries = Selection::All { topic: None, state: MessageState::Retrying };
+    let retries = Selection::All { topic: None, state: Some(MessageState::Retrying) };
     assert_eq!(probe.outbox().redrive(&retries, &act()).await.expect("redrive succeeds"), 1, "another state");
+}
+
+pub async fn all_of_a_topic_are_redriven_whatever_their_state<F: StoreFixture<Outbox: OutboxAdmin>>(
+    fixture: F,
+) {
+    let probe = Probe::new(fixture);
+    let mut session = probe.start().await;
+    let mail: Vec<_> = (0..5).map(|_| of_topic("mail")).collect();
+    let other = of_topic("orders");
+    probe.enqueue(&mail).await;
+    probe.enqueue(std::slice::from_ref(&other)).await;
+    let claimed = probe.claim(&mut session).await;
+    let place = |message| find(&claimed, message).place;
+    let verdicts = [
+        (place(&mail[0]), dead(OnDead::Skip)),
+        (place(&mail[1]), dead(OnDead::Park)),
+        (place(&mail[2]), retry(HOUR)),
+        (place(&mail[3]), Verdict::Schedule { delay: HOUR }),
+        (place(&other), dead(OnDead::Skip)),
+    ];
+    probe.settle(&mut session, &verdicts).await;
+    let of_mail = Selection::All { topic: Some("mail".to_owned()), state: None };
+    let redriven = probe.outbox().redrive(&of_mail, &act()).await.expect("redrive succeeds");
+    assert_eq!(redriven, 3, "dead, parked and retrying");
+    let claimed = probe.claim_anew(&mut session).await;
+    for (message, go) in mail.iter().zip([true, true, true, false, true]) {
+        assert_eq!(
+            has(&claimed, message),
+            go,
+            "of the others the waiting one goes, the scheduled one does not"
+        );
+    }
+    assert_eq!(show(&probe, other.id()).await.summary.state, MessageState::Dead, "the other topic stays");
 }
 
 pub async fn a_redriven_message_can_fail_and_be_redriven_again<F: StoreFixture<Outbox: OutboxAdmin>>(
