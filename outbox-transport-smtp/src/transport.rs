@@ -44,6 +44,11 @@ use crate::reply::{Reply, without_addresses};
 /// by then, or once the relay is unavailable, is not sent and goes out again soon. Dropping `deliver` closes the
 /// connections in use and leaves in doubt only the mails whose final dot may have been written; a mail that was cut
 /// off after its recipient was named has failed for now.
+///
+/// After a crash, all that was in flight on the route is in doubt, also mails that still waited for a connection: with
+/// [`OnAmbiguous::Park`](outbox_core::OnAmbiguous::Park), or where a second copy hurts, set
+/// [`Route::max_in_flight`](outbox_core::Route::max_in_flight) near the number of
+/// [`connections`](SmtpTransportBuilder::connections).
 #[derive(Clone)]
 pub struct SmtpTransport {
     relay: Arc<Relay>,
@@ -107,7 +112,7 @@ impl Transport for SmtpTransport {
         true
     }
 
-    /// The time to start mails in, and the longest that the last one may take: some 40 minutes, which only a relay
+    /// The time to start mails in, and the longest that the last one may take: some 43 minutes, which only a relay
     /// that answers each command at the last moment uses up. To give up earlier, set the
     /// [`timeouts`](SmtpTransportBuilder::timeouts): they tell a slow relay from a slow mail, a shorter deadline of
     /// the route cuts off both.
