@@ -1,9 +1,11 @@
 //! [`OutboxAdmin`]: what a person on call sees and does.
 
+use std::str::FromStr;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
+use thiserror::Error;
 
 use crate::{FailureNote, Message, MessageId, StoreError, StoreErrorKind, Tally};
 
@@ -77,6 +79,53 @@ pub enum MessageState {
     /// Ended by a person; known while the history keeps it.
     Discarded,
 }
+
+impl MessageState {
+    const ALL: [Self; 8] = [
+        Self::Waiting,
+        Self::Retrying,
+        Self::Behind,
+        Self::Scheduled,
+        Self::Dead,
+        Self::Parked,
+        Self::Delivered,
+        Self::Discarded,
+    ];
+
+    /// Its name: `waiting`, `retrying` and so on, as stores write it and as it is serialised.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Retrying => "retrying",
+            Self::Behind => "behind",
+            Self::Scheduled => "scheduled",
+            Self::Dead => "dead",
+            Self::Parked => "parked",
+            Self::Delivered => "delivered",
+            Self::Discarded => "discarded",
+        }
+    }
+}
+
+impl FromStr for MessageState {
+    type Err = UnknownState;
+
+    /// The state of that name, exactly as [`as_str`](Self::as_str) writes it.
+    fn from_str(name: &str) -> Result<Self, UnknownState> {
+        Self::ALL
+            .into_iter()
+            .find(|state| state.as_str() == name)
+            .ok_or_else(|| UnknownState(name.to_owned()))
+    }
+}
+
+/// No [`MessageState`] has this name.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error(
+    "there is no message state {0:?}; take waiting, retrying, behind, scheduled, dead, parked, delivered or discarded"
+)]
+pub struct UnknownState(String);
 
 /// How many messages of a topic there are.
 #[derive(Debug, Clone, PartialEq, Eq)]

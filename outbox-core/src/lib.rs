@@ -39,6 +39,7 @@ pub use bytes::Bytes;
 
 pub use admin::{
     Act, MessageDetail, MessageState, MessageSummary, OutboxAdmin, Page, PageRequest, Selection, TopicCounts,
+    UnknownState,
 };
 pub use dispatcher::{
     BuildError, DispatchError, DispatchSummary, Dispatcher, DispatcherExt, LeasedDispatcher,

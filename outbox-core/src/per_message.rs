@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::{FutureExt, StreamExt, stream};
+use tracing::Instrument;
 
 use crate::{Delivery, DeliveryReport, Outcome, SendOne, Transport};
 
@@ -39,7 +40,8 @@ impl<S: SendOne> PerMessage<S> {
 
     async fn send_in_turn(&self, mut turn: Turn<'_>) {
         while let Some(delivery) = turn.next() {
-            match AssertUnwindSafe(async { self.sender.send(delivery).await }).catch_unwind().await {
+            let send = async { self.sender.send(delivery).await }.instrument(delivery.span());
+            match AssertUnwindSafe(send).catch_unwind().await {
                 Ok(outcome) => {
                     let delivered = matches!(outcome, Outcome::Delivered { .. });
                     turn.down.fetch_or(matches!(outcome, Outcome::Unavailable { .. }), Ordering::Relaxed);

@@ -75,6 +75,14 @@ pub struct Delivery {
 }
 
 impl Delivery {
+    /// The span of this delivery, for transports: message id, topic, key and attempt, at debug level, since a key may
+    /// be personal. [`PerMessage`](crate::PerMessage) opens it around each send.
+    #[must_use]
+    pub fn span(&self) -> tracing::Span {
+        let Message { id, topic, key, .. } = &*self.message;
+        tracing::debug_span!("outbox.delivery", %id, topic, key = key.as_deref(), attempt = self.attempt)
+    }
+
     /// A first delivery of `message` as number `index` of its batch, for tests and wrappers of transports.
     #[must_use]
     pub fn new(index: usize, message: impl Into<Arc<Message>>) -> Self {

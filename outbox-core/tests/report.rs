@@ -72,6 +72,33 @@ fn an_error_text_is_short_and_in_one_line() {
     assert!(error.to_string().starts_with("550: ü"), "code and text");
 }
 
+#[test]
+fn the_code_of_an_error_is_short_and_in_one_line() {
+    let error = DeliveryError::new("refused").with_code("5\r\n".repeat(100));
+    let code = error.code().unwrap();
+    assert_eq!(code, "5  ".repeat(22)[..DeliveryError::MAX_CODE], "cut, and in one line");
+    let error = DeliveryError::new("refused").with_code("ü".repeat(DeliveryError::MAX_CODE));
+    assert_eq!(error.code().unwrap(), "ü".repeat(DeliveryError::MAX_CODE), "the limit is in characters");
+}
+
+#[test]
+fn a_receipt_is_short_and_in_one_line() {
+    let long = "ü".repeat(Outcome::MAX_RECEIPT + 1);
+    for (given, kept) in [
+        ("queued as 1", "queued as 1"),
+        ("queued\r\nas\u{9b}1\0", "queued  as 1 "),
+        (&long, &"ü".repeat(Outcome::MAX_RECEIPT)),
+    ] {
+        let batch = batch(2);
+        let report = DeliveryReport::collecting(&batch);
+        let outcome = Outcome::Delivered { receipt: Some(given.to_owned()) };
+        report.record(&batch[0], outcome.clone());
+        report.record_rest(&batch, &outcome);
+        let kept = Outcome::Delivered { receipt: Some(kept.to_owned()) };
+        assert_eq!(report.take(), [(0, kept.clone()), (1, kept)], "{given:?}");
+    }
+}
+
 fn batch(messages: usize) -> Vec<Delivery> {
     (0..messages)
         .map(|n| Delivery::new(n, Message::new(MessageId::generate(), "orders", "payload")))

@@ -98,6 +98,31 @@ fn a_fixed_delay_gives_way_to_what_the_destination_asks() {
 }
 
 #[test]
+fn a_destination_cannot_ask_for_more_than_a_day() {
+    let day = Duration::from_secs(24 * 3600);
+    let exponential = |max| ExponentialBackoff::default().with_initial(max).with_max_delay(max);
+    let policies: [(&dyn RetryPolicy, Duration); 4] = [
+        (&FixedDelays::new([SECOND]), SECOND),
+        (&FixedDelays::new([3 * day]), 3 * day),
+        (&exponential(SECOND), SECOND),
+        (&exponential(3 * day), 3 * day),
+    ];
+    for (policy, own) in policies {
+        for (asked, least) in
+            [(day - SECOND, day - SECOND), (day, day), (day + SECOND, day), (Duration::MAX, day)]
+        {
+            let decision = policy.decide(&Failure { retry_after: Some(asked), ..failure(1) });
+            let Decision::RetryIn(delay) = decision else { panic!("{asked:?}: {decision:?}") };
+            assert!(delay >= least, "{asked:?} asked, {delay:?} is sooner");
+            assert!(
+                delay <= least.max(own),
+                "{asked:?} asked, {delay:?} is later than a day and its own delay"
+            );
+        }
+    }
+}
+
+#[test]
 fn never_means_never() {
     assert_eq!(NeverRetry.decide(&failure(1)), Decision::GiveUp);
 }
@@ -151,7 +176,7 @@ proptest! {
         let decision = policy.decide(&failure);
         prop_assert_eq!(policy.clone().decide(&failure), decision, "the same failure, the same decision");
         if let Decision::RetryIn(delay) = decision {
-            let asked = failure.retry_after.unwrap_or_default();
+            let asked = failure.retry_after.unwrap_or_default().min(Duration::from_secs(24 * 3600));
             prop_assert!(delay >= asked, "sooner than the destination asks");
             prop_assert!(delay <= max_delay.max(asked), "later than the cap");
         }

@@ -443,6 +443,11 @@ impl Engine {
         };
         match fence {
             Fence::Held => {
+                // The next one first: the store need not wait until this one is booked. Beside a message that goes
+                // alone nothing begins.
+                if !write.plan.as_ref().is_some_and(|plan| plan.batch.alone) {
+                    self.start_write();
+                }
                 self.ledger.written(&write.judged, self.claims);
                 if let Some(plan) = write.plan {
                     self.start_calls(plan);

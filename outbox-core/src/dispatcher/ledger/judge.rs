@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tokio::time::Instant;
-use tracing::{debug, error, info, warn};
+use tracing::{debug, debug_span, error, info, warn};
 
 use super::{Call, Ledger, Scope};
 use crate::dispatcher::call::CallEnd;
@@ -81,9 +81,10 @@ impl Ledger {
     fn judge(&mut self, ticket: usize, recorded: Recorded, context: Context) {
         let held = &self.held[ticket];
         let (id, topic, attempt) = (held.message.id, &held.message.topic, held.tally.attempts + 1);
+        let _span = debug_span!("outbox.outcome", %id, topic, key = held.message.key, attempt).entered();
         match recorded {
             Recorded::Outcome(Outcome::Delivered { receipt }) => {
-                debug!(%id, topic, key = held.message.key, attempt, "delivered");
+                debug!("delivered");
                 self.summary.delivered += 1;
                 self.answered(context);
                 self.leave_flight(ticket);
