@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use outbox_core::Transport;
+use outbox_transport_smtp::SmtpTransport;
 use tokio::sync::Semaphore;
 
 use crate::relay::{Act, Point, Relay};
-use crate::{Class, MAIL, batch, classes, deliver, mails, message, to};
+use crate::{Class, batch, classes, deliver, mails, message, to};
 
 #[tokio::test]
 async fn as_many_connections_as_allowed_work_side_by_side() {
