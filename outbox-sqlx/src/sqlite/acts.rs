@@ -4,7 +4,7 @@
 use outbox_core::{Act, MessageState, Selection, StoreError, StoreErrorKind, Tally};
 use sqlx::{Connection, SqliteConnection};
 
-use super::admin::named;
+use super::admin::lies;
 use super::error::store_error;
 use super::set_aside::{self, SetAside};
 use super::statements::Statements;
@@ -128,7 +128,7 @@ async fn places_of_states(
     topic: Option<&str>,
     states: &[MessageState],
 ) -> Result<Vec<i64>, sqlx::Error> {
-    let (names, lie): (Vec<_>, Vec<_>) = states.iter().map(|state| named(*state)).unzip();
+    let (names, lie): (Vec<_>, Vec<_>) = states.iter().map(|state| (state.as_str(), lies(*state))).unzip();
     let together =
         lie.first().copied().flatten().filter(|first| lie.iter().all(|lies| *lies == Some(*first)));
     sqlx::query_scalar(sql.places_of_states.clone())
