@@ -26,10 +26,19 @@ pub struct Failure {
     pub attempt: u32,
     /// How long the message could have been delivered.
     pub age: Duration,
-    /// What the destination asks to wait.
+    /// What the destination asks to wait, however long that is; the policies of this crate heed it up to a day.
     pub retry_after: Option<Duration>,
     /// The message may have arrived.
     pub ambiguous: bool,
+}
+
+impl Failure {
+    /// The wait that the destination may impose: what somebody else's clock or typing error says must not park a
+    /// message for years.
+    fn asked(&self) -> Duration {
+        const LONGEST: Duration = Duration::from_secs(24 * 3600);
+        self.retry_after.unwrap_or_default().min(LONGEST)
+    }
 }
 
 /// What a policy decides.
@@ -44,7 +53,8 @@ pub enum Decision {
 /// Delays that double (by default) up to a cap, each drawn evenly between zero and its ceiling ("full jitter"), so
 /// that messages that failed together do not come back together.
 ///
-/// By default: 1 s, doubled up to 1 h, 20 attempts, any age: about four hours on average.
+/// By default: 1 s, doubled up to 1 h, 20 attempts, any age: about four hours on average. A destination that asks to
+/// wait longer is heeded, up to one day.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ExponentialBackoff {
     initial: Duration,
@@ -136,11 +146,12 @@ impl RetryPolicy for ExponentialBackoff {
         if spent || old {
             return Decision::GiveUp;
         }
-        Decision::RetryIn(self.delay(failure).max(failure.retry_after.unwrap_or_default()))
+        Decision::RetryIn(self.delay(failure).max(failure.asked()))
     }
 }
 
-/// A fixed list of delays; after the last one the message is given up.
+/// A fixed list of delays; after the last one the message is given up. A destination that asks to wait longer is
+/// heeded, up to one day.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FixedDelays(Vec<Duration>);
 
@@ -156,7 +167,7 @@ impl RetryPolicy for FixedDelays {
     fn decide(&self, failure: &Failure) -> Decision {
         let position = usize::try_from(failure.attempt.saturating_sub(1)).unwrap_or(usize::MAX);
         match self.0.get(position) {
-            Some(delay) => Decision::RetryIn((*delay).max(failure.retry_after.unwrap_or_default())),
+            Some(delay) => Decision::RetryIn((*delay).max(failure.asked())),
             None => Decision::GiveUp,
         }
     }
