@@ -64,17 +64,19 @@ pub struct DeliveryError {
 impl DeliveryError {
     /// The longest text that is kept, in characters.
     pub const MAX_TEXT: usize = 500;
+    /// The longest code that is kept, in characters.
+    pub const MAX_CODE: usize = 64;
 
     /// An error with a text for a person, cut to [`MAX_TEXT`](Self::MAX_TEXT); control characters become spaces.
     pub fn new(text: impl AsRef<str>) -> Self {
-        let clean = |c: char| if c.is_control() { ' ' } else { c };
-        Self { code: None, text: text.as_ref().chars().take(Self::MAX_TEXT).map(clean).collect() }
+        Self { code: None, text: clean(text.as_ref(), Self::MAX_TEXT) }
     }
 
-    /// Adds the destination's own code, such as `550` or `MessageSizeTooLarge`.
+    /// Adds the destination's own code, such as `550` or `MessageSizeTooLarge`, cut to [`MAX_CODE`](Self::MAX_CODE);
+    /// control characters become spaces.
     #[must_use]
     pub fn with_code(mut self, code: impl Into<String>) -> Self {
-        self.code = Some(code.into());
+        self.code = Some(clean(&code.into(), Self::MAX_CODE));
         self
     }
 
@@ -101,3 +103,8 @@ impl fmt::Display for DeliveryError {
 }
 
 impl StdError for DeliveryError {}
+
+/// What a destination said, short and in one line: it ends in tables, logs and terminals.
+pub(crate) fn clean(text: &str, limit: usize) -> String {
+    text.chars().take(limit).map(|c| if c.is_control() { ' ' } else { c }).collect()
+}

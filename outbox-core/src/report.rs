@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::mpsc;
 
+use crate::error::clean;
 use crate::{Delivery, Outcome};
 
 /// Takes the outcomes of one `deliver` call, each the moment it is known. Cheap to clone; the first record of a
@@ -49,11 +50,12 @@ impl DeliveryReport {
 
     /// Records what was seen of `delivery`.
     pub fn record(&self, delivery: &Delivery, outcome: Outcome) {
-        self.push(delivery.index, Recorded::Outcome(outcome));
+        self.push(delivery.index, Recorded::Outcome(cleaned(outcome)));
     }
 
     /// Records the same for every message of `batch` that has no record yet.
     pub fn record_rest(&self, batch: &[Delivery], outcome: &Outcome) {
+        let outcome = cleaned(outcome.clone());
         for delivery in batch {
             self.push(delivery.index, Recorded::Outcome(outcome.clone()));
         }
@@ -102,5 +104,15 @@ impl DeliveryReport {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.shared.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Errors are clean already; a receipt is what the destination wrote.
+fn cleaned(outcome: Outcome) -> Outcome {
+    match outcome {
+        Outcome::Delivered { receipt: Some(receipt) } => {
+            Outcome::Delivered { receipt: Some(clean(&receipt, Outcome::MAX_RECEIPT)) }
+        }
+        outcome => outcome,
     }
 }

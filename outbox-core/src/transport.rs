@@ -96,7 +96,8 @@ impl Delivery {
 pub enum Outcome {
     /// The destination accepted it.
     Delivered {
-        /// What the destination answered, such as a queue id.
+        /// What the destination answered, such as a queue id; recording it cuts it to
+        /// [`MAX_RECEIPT`](Outcome::MAX_RECEIPT) and makes control characters spaces.
         receipt: Option<String>,
     },
     /// This message failed now and may succeed later: an attempt is spent.
@@ -128,6 +129,9 @@ pub enum Outcome {
 }
 
 impl Outcome {
+    /// The longest receipt that is kept, in characters.
+    pub const MAX_RECEIPT: usize = 500;
+
     /// [`Outcome::Delivered`] without a receipt.
     #[must_use]
     pub const fn delivered() -> Self {

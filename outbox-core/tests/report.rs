@@ -76,7 +76,7 @@ fn an_error_text_is_short_and_in_one_line() {
 fn the_code_of_an_error_is_short_and_in_one_line() {
     let error = DeliveryError::new("refused").with_code("5\r\n".repeat(100));
     let code = error.code().unwrap();
-    assert_eq!(code, "5  ".repeat(22)[..DeliveryError::MAX_CODE], "cut, and in one line");
+    assert_eq!(code, &"5  ".repeat(22)[..DeliveryError::MAX_CODE], "cut, and in one line");
     let error = DeliveryError::new("refused").with_code("ü".repeat(DeliveryError::MAX_CODE));
     assert_eq!(error.code().unwrap(), "ü".repeat(DeliveryError::MAX_CODE), "the limit is in characters");
 }
