@@ -38,17 +38,19 @@ impl<'a> SetAside<'a> {
     }
 }
 
-/// Sets `messages` aside, wherever they lie; those that are gone are left out.
+/// Sets `messages` aside, wherever they lie; those that are gone are left out. Answers how many were there.
 pub(super) async fn set_aside(
     tx: &mut SqliteConnection,
     sql: &Statements,
     now: i64,
     messages: &[SetAside<'_>],
-) -> Result<(), sqlx::Error> {
+) -> Result<u64, sqlx::Error> {
     let list = to_json(messages)?;
     let again = sqlx::query(sql.set_aside_again.clone()).bind(&list).bind(now).execute(&mut *tx).await?;
-    if again.rows_affected() < messages.len() as u64 {
-        sqlx::query(sql.set_aside_fresh.clone()).bind(&list).bind(now).execute(&mut *tx).await?;
+    let mut there = again.rows_affected();
+    if there < messages.len() as u64 {
+        let fresh = sqlx::query(sql.set_aside_fresh.clone()).bind(&list).bind(now).execute(&mut *tx).await?;
+        there += fresh.rows_affected();
         sqlx::query(sql.remove_set_aside.clone()).bind(&list).execute(&mut *tx).await?;
     }
     let blocks = |message: &SetAside<'_>| matches!(message.1, "waiting" | "parked");
@@ -60,7 +62,7 @@ pub(super) async fn set_aside(
         let keys = sqlx::query(sql.unblocked_keys.clone()).bind(&list).fetch_all(&mut *tx).await?;
         promote(tx, sql, now, &keys).await?;
     }
-    Ok(())
+    Ok(there)
 }
 
 /// Lets the next messages of `keys` (rows of topic and key) become due where the head of a key is gone.
