@@ -23,9 +23,9 @@ impl OutboxAdmin for MemoryOutbox {
         let now = self.shared.clock.now();
         let tables = self.shared.tables();
         let mut topics: BTreeMap<&str, (BTreeMap<MessageState, u64>, Option<Duration>)> = BTreeMap::new();
-        for (_, entry) in tables.entries_after(i64::MIN) {
-            let message = entry.message();
-            let state = entry.state(now);
+        for (_, row) in tables.rows_after(i64::MIN) {
+            let message = row.message();
+            let state = row.state(now);
             let (states, oldest) = topics.entry(message.topic.as_str()).or_default();
             *states.entry(state).or_default() += 1;
             if is_on_its_way(state) {
@@ -50,20 +50,20 @@ impl OutboxAdmin for MemoryOutbox {
         let now = self.shared.clock.now();
         let tables = self.shared.tables();
         let topic =
-            |entry: &Entry<'_>| request.topic.as_ref().is_none_or(|topic| *topic == entry.message().topic);
-        let state = |entry: &Entry<'_>| request.state.is_none_or(|state| state == entry.state(now));
-        let mut entries = tables
-            .entries_after(request.after.unwrap_or(i64::MIN))
+            |row: &AnyRow<'_>| request.topic.as_ref().is_none_or(|topic| *topic == row.message().topic);
+        let state = |row: &AnyRow<'_>| request.state.is_none_or(|state| state == row.state(now));
+        let mut rows = tables
+            .rows_after(request.after.unwrap_or(i64::MIN))
             .filter(|(_, e)| topic(e) && state(e))
             .peekable();
         let mut page = Page { messages: Vec::new(), next: None };
         while page.messages.len() < limit
-            && let Some((seq, entry)) = entries.next()
+            && let Some((seq, row)) = rows.next()
         {
-            page.messages.push(entry.summary(now));
+            page.messages.push(row.summary(now));
             page.next = Some(seq);
         }
-        if entries.peek().is_none() {
+        if rows.peek().is_none() {
             page.next = None;
         }
         Ok(page)
@@ -72,18 +72,17 @@ impl OutboxAdmin for MemoryOutbox {
     async fn show(&self, id: MessageId) -> Result<Option<MessageDetail>, StoreError> {
         let now = self.shared.clock.now();
         let tables = self.shared.tables();
-        let Some((_, entry)) = tables.entries_after(i64::MIN).filter(|(_, e)| e.message().id == id).last()
-        else {
+        let Some((_, row)) = tables.rows_after(i64::MIN).filter(|(_, e)| e.message().id == id).last() else {
             return Ok(None);
         };
-        let (failures, receipt) = match entry {
-            Entry::Fresh(_) => (Vec::new(), None),
-            Entry::Aside(aside) => (aside.failures.clone(), None),
-            Entry::Ended(row) => (row.failures.clone(), row.receipt()),
+        let (failures, receipt) = match row {
+            AnyRow::Fresh(_) => (Vec::new(), None),
+            AnyRow::Aside(aside) => (aside.failures.clone(), None),
+            AnyRow::Ended(row) => (row.failures.clone(), row.receipt()),
         };
         Ok(Some(MessageDetail {
-            summary: entry.summary(now),
-            message: (!matches!(entry, Entry::Ended(_))).then(|| entry.message().clone()),
+            summary: row.summary(now),
+            message: (!matches!(row, AnyRow::Ended(_))).then(|| row.message().clone()),
             failures,
             receipt,
             acts: tables.acts.get(&id).cloned().unwrap_or_default(),
@@ -173,12 +172,12 @@ impl MemoryOutbox {
 }
 
 fn select(tables: &Tables, what: &Selection, now: Moment) -> Result<Vec<(i64, MessageId)>, StoreError> {
-    let waiting = tables.entries_after(i64::MIN).filter(|(_, entry)| !matches!(entry, Entry::Ended(_)));
+    let waiting = tables.rows_after(i64::MIN).filter(|(_, row)| !matches!(row, AnyRow::Ended(_)));
     match what {
         Selection::Ids(ids) => {
             let ids: HashSet<&MessageId> = ids.iter().collect();
-            let selected = waiting.filter(|(_, entry)| ids.contains(&entry.message().id));
-            let selected: Vec<_> = selected.map(|(seq, entry)| (seq, entry.message().id)).collect();
+            let selected = waiting.filter(|(_, row)| ids.contains(&row.message().id));
+            let selected: Vec<_> = selected.map(|(seq, row)| (seq, row.message().id)).collect();
             if selected.iter().any(|(seq, _)| tables.sessions.in_flight(*seq)) {
                 let text = "a message is in flight; try again once its delivery has ended";
                 return Err(StoreError::new(StoreErrorKind::InFlight, text));
@@ -186,18 +185,17 @@ fn select(tables: &Tables, what: &Selection, now: Moment) -> Result<Vec<(i64, Me
             Ok(selected)
         }
         Selection::All { topic, state } => {
-            let topic =
-                |entry: &Entry<'_>| topic.as_ref().is_none_or(|topic| *topic == entry.message().topic);
-            let state = |entry: &Entry<'_>| state.is_none_or(|state| state == entry.state(now));
-            let selected = waiting
-                .filter(|(seq, entry)| topic(entry) && state(entry) && !tables.sessions.in_flight(*seq));
-            Ok(selected.map(|(seq, entry)| (seq, entry.message().id)).collect())
+            let topic = |row: &AnyRow<'_>| topic.as_ref().is_none_or(|topic| *topic == row.message().topic);
+            let state = |row: &AnyRow<'_>| state.is_none_or(|state| state == row.state(now));
+            let selected =
+                waiting.filter(|(seq, row)| topic(row) && state(row) && !tables.sessions.in_flight(*seq));
+            Ok(selected.map(|(seq, row)| (seq, row.message().id)).collect())
         }
     }
 }
 
 /// A message wherever it is in its life.
-enum Entry<'t> {
+enum AnyRow<'t> {
     Fresh(&'t Row),
     Aside(&'t AsideRow),
     Ended(&'t HistoryRow),
@@ -205,14 +203,14 @@ enum Entry<'t> {
 
 impl Tables {
     /// All messages after the place `after`, in order of place.
-    fn entries_after(&self, after: i64) -> impl Iterator<Item = (i64, Entry<'_>)> {
+    fn rows_after(&self, after: i64) -> impl Iterator<Item = (i64, AnyRow<'_>)> {
         let fresh = self.fresh.range(after.saturating_add(1)..);
-        let mut fresh = fresh.map(|(seq, row)| (*seq, Entry::Fresh(row))).peekable();
-        let mut aside = self.aside.iter_after(after).map(|(seq, row)| (seq, Entry::Aside(row))).peekable();
+        let mut fresh = fresh.map(|(seq, row)| (*seq, AnyRow::Fresh(row))).peekable();
+        let mut aside = self.aside.iter_after(after).map(|(seq, row)| (seq, AnyRow::Aside(row))).peekable();
         let ended = self.history.iter().flat_map(move |history| history.iter_after(after));
-        let mut ended = ended.map(|(seq, row)| (seq, Entry::Ended(row))).peekable();
+        let mut ended = ended.map(|(seq, row)| (seq, AnyRow::Ended(row))).peekable();
         std::iter::from_fn(move || {
-            let place = |entry: Option<&(i64, Entry<'_>)>| entry.map_or(i64::MAX, |(seq, _)| *seq);
+            let place = |row: Option<&(i64, AnyRow<'_>)>| row.map_or(i64::MAX, |(seq, _)| *seq);
             let places = [place(fresh.peek()), place(aside.peek()), place(ended.peek())];
             match places.iter().min() {
                 Some(first) if *first == places[0] && fresh.peek().is_some() => fresh.next(),
@@ -223,7 +221,7 @@ impl Tables {
     }
 }
 
-impl<'t> Entry<'t> {
+impl<'t> AnyRow<'t> {
     fn message(&self) -> &'t Message {
         match self {
             Self::Fresh(row) => &row.message,

@@ -64,40 +64,40 @@ impl History {
     }
 }
 
-/// Entries that count for a while from when they were written.
+/// Rows that count for a while from when they were written.
 pub(super) struct Expiring<K, V> {
-    entries: HashMap<K, (Moment, V)>,
+    rows: HashMap<K, (Moment, V)>,
     by_age: VecDeque<(Moment, K)>,
 }
 
 impl<K, V> Default for Expiring<K, V> {
     fn default() -> Self {
-        Self { entries: HashMap::new(), by_age: VecDeque::new() }
+        Self { rows: HashMap::new(), by_age: VecDeque::new() }
     }
 }
 
 impl<K: Hash + Eq + Clone, V> Expiring<K, V> {
     /// The value, unless it was written `retention` ago or earlier.
     pub(super) fn get(&self, key: &K, now: Moment, retention: Duration) -> Option<&V> {
-        let (at, value) = self.entries.get(key)?;
+        let (at, value) = self.rows.get(key)?;
         (at.saturating_add(retention) > now).then_some(value)
     }
 
     pub(super) fn insert(&mut self, key: K, value: V, now: Moment) {
         self.by_age.push_back((now, key.clone()));
-        self.entries.insert(key, (now, value));
+        self.rows.insert(key, (now, value));
     }
 
-    /// Removes at most `limit` entries that no longer count, oldest first.
+    /// Removes at most `limit` rows that no longer count, oldest first.
     pub(super) fn purge(&mut self, now: Moment, retention: Duration, limit: usize) -> usize {
         let mut removed = 0;
         while removed < limit
             && self.by_age.front().is_some_and(|(at, _)| at.saturating_add(retention) <= now)
             && let Some((at, key)) = self.by_age.pop_front()
         {
-            // An entry that was written anew since counts from then.
-            if self.entries.get(&key).is_some_and(|(written, _)| *written == at) {
-                self.entries.remove(&key);
+            // A row that was written anew since counts from then.
+            if self.rows.get(&key).is_some_and(|(written, _)| *written == at) {
+                self.rows.remove(&key);
                 removed += 1;
             }
         }

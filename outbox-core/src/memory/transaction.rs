@@ -58,19 +58,19 @@ impl MemoryTransaction {
     async fn stage(&mut self, message: &NewMessage) -> Result<Enqueued, StoreError> {
         let now = self.outbox.clock.now();
         if let Some(key) = message.idempotency_key() {
-            let entry = (message.topic().to_owned(), key.to_owned());
-            if let Some(id) = self.known.get(&entry) {
+            let row = (message.topic().to_owned(), key.to_owned());
+            if let Some(id) = self.known.get(&row) {
                 return Ok(Enqueued::Duplicate(*id));
             }
-            let reservation = Reservation::Idempotency { topic: entry.0.clone(), key: entry.1.clone() };
+            let reservation = Reservation::Idempotency { topic: row.0.clone(), key: row.1.clone() };
             self.reserve(&reservation).await?;
             let retention = self.outbox.retention.idempotency;
-            let stored = self.outbox.tables().idempotency.get(&entry, now, retention).copied();
+            let stored = self.outbox.tables().idempotency.get(&row, now, retention).copied();
             if let Some(id) = stored {
                 self.give_back(&reservation);
                 return Ok(Enqueued::Duplicate(id));
             }
-            self.known.insert(entry, message.id());
+            self.known.insert(row, message.id());
         }
         self.enqueued.push(Row::new(message, now));
         Ok(Enqueued::New(message.id()))
@@ -115,7 +115,7 @@ impl Drop for MemoryTransaction {
             return;
         }
         let mut tables = self.outbox.tables();
-        for (topic, key) in self.known.drain().map(|(entry, _)| entry) {
+        for (topic, key) in self.known.drain().map(|(row, _)| row) {
             tables.reserved.remove(&Reservation::Idempotency { topic, key });
         }
         for (consumer, message) in self.handled.drain() {
@@ -168,19 +168,19 @@ impl Inbox<MemoryTransaction> for MemoryOutbox {
         message: MessageId,
     ) -> Result<bool, StoreError> {
         conn.check(&self.shared)?;
-        let entry = (consumer.to_owned(), message);
-        if conn.handled.contains(&entry) {
+        let row = (consumer.to_owned(), message);
+        if conn.handled.contains(&row) {
             return Ok(false);
         }
-        let reservation = Reservation::Inbox { consumer: entry.0.clone(), message };
+        let reservation = Reservation::Inbox { consumer: row.0.clone(), message };
         conn.reserve(&reservation).await?;
         let now = self.shared.clock.now();
-        let handled = self.shared.tables().inbox.get(&entry, now, self.shared.retention.inbox).is_some();
+        let handled = self.shared.tables().inbox.get(&row, now, self.shared.retention.inbox).is_some();
         if handled {
             conn.give_back(&reservation);
             return Ok(false);
         }
-        conn.handled.insert(entry);
+        conn.handled.insert(row);
         Ok(true)
     }
 }
