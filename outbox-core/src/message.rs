@@ -255,7 +255,7 @@ pub enum InvalidMessage {
         /// The limit in bytes.
         limit: usize,
     },
-    /// A field holds a control character (NUL, CR, LF and the like), which could break out of a mail or SQL header.
+    /// A field holds a control character (NUL, CR, LF and the like), which could break out of a mail header.
     #[error("{field} holds a control character; remove it")]
     ControlCharacter {
         /// The field's name.
@@ -318,7 +318,7 @@ impl MessageBuilder {
         self
     }
 
-    /// Carries the W3C trace context along, so that the delivery shows up in the producer's trace.
+    /// Adds the W3C trace context: it is stored with the message, and a transport may send it on.
     pub fn traceparent(self, traceparent: impl Into<String>) -> Self {
         self.header("traceparent", traceparent)
     }
