@@ -2,8 +2,10 @@
 
 mod support;
 
+use std::fs::File;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use support::{App, PATIENCE};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
@@ -204,4 +206,18 @@ async fn many_clients_and_commands_in_one_write_are_served() {
     assert_eq!(files(data.path()), before + 100);
     let unfinished = std::fs::read_dir(data.path().join("mailbox")).expect("readable");
     assert!(unfinished.flatten().all(|file| file.path().extension().is_some_and(|e| e != "unfinished")));
+}
+
+#[tokio::test]
+async fn a_start_removes_what_a_dead_process_left_and_nothing_that_a_live_one_is_writing() {
+    let data = tempfile::tempdir().expect("a folder");
+    let folder = data.path().join("mailbox");
+    std::fs::create_dir(&folder).expect("a folder");
+    let (left, live) = (folder.join("left.eml.unfinished"), folder.join("live.eml.unfinished"));
+    let long_ago = SystemTime::now() - Duration::from_secs(3_600);
+    File::create(&left).and_then(|file| file.set_modified(long_ago)).expect("a file");
+    File::create(&live).expect("a file");
+    let (_app, _) = start(data.path()).await;
+    assert!(!left.exists());
+    assert!(live.exists());
 }

@@ -3,10 +3,14 @@
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use chrono::Utc;
 use mail_parser::{MessageParser, MimeHeaders};
 use uuid::Uuid;
+
+/// Writing a mail takes a moment; a file unfinished for longer was left by a process that died.
+const LEFT: Duration = Duration::from_secs(60);
 
 /// A folder of mails. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -36,9 +40,8 @@ impl Folder {
         fs::create_dir_all(&path)?;
         for entry in fs::read_dir(&path)? {
             let file = entry?.path();
-            // Left by a process that died while it wrote: nobody was told that this mail had been accepted.
             if file.extension().is_some_and(|ending| ending == UNFINISHED) {
-                fs::remove_file(file)?;
+                remove_if_left(&file)?;
             }
         }
         Ok(Self { path })
@@ -109,6 +112,23 @@ impl Folder {
 }
 
 const UNFINISHED: &str = "unfinished";
+
+/// Nobody was told that the mail in a file that was left had been accepted. A younger file may be one that another
+/// process is writing, which shares the folder.
+fn remove_if_left(unfinished: &Path) -> io::Result<()> {
+    let age = fs::metadata(unfinished).and_then(|file| file.modified()).map(|written| written.elapsed());
+    let removed = match age {
+        Ok(Ok(age)) if age > LEFT => fs::remove_file(unfinished),
+        // Written in the future, by a clock that was set back since: young enough.
+        Ok(_) => Ok(()),
+        Err(error) => Err(error),
+    };
+    match removed {
+        // Its writer has finished it meanwhile, or another start removed it.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
+}
 
 fn is_calendar(part: &mail_parser::MessagePart<'_>) -> bool {
     part.content_type().is_some_and(|kind| kind.ctype() == "text" && kind.subtype() == Some("calendar"))
