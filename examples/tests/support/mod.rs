@@ -24,26 +24,29 @@ use tokio::sync::watch;
 /// Against hanging only; nothing is measured by it.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The example, freshly built: `cargo test --test …` alone builds no examples, and a stale one would be tested.
+/// The appointment example.
 pub fn program() -> &'static Path {
-    static PROGRAM: OnceLock<Option<PathBuf>> = OnceLock::new();
-    let program = PROGRAM.get_or_init(|| {
-        let mut cargo = StdCommand::new(env!("CARGO"));
-        cargo.args(["build", "--quiet", "--message-format=json", "--example", "appointment"]);
-        // From the root, as a user does; it also shares its features with a `cargo test` there, so nothing is built twice.
-        cargo.args(["--manifest-path", concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml")]);
-        if !cfg!(debug_assertions) {
-            cargo.arg("--release");
-        }
-        let output = cargo.stderr(Stdio::inherit()).output().expect("cargo runs");
-        let built = String::from_utf8_lossy(&output.stdout);
-        built.lines().find_map(|line| {
-            let report: Value = serde_json::from_str(line).ok()?;
-            let ours = report["target"]["name"] == "appointment";
-            ours.then(|| report["executable"].as_str().map(PathBuf::from)).flatten()
-        })
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| built("appointment"))
+}
+
+/// An example, freshly built: `cargo test --test …` alone builds no examples, and a stale one would be tested.
+pub fn built(example: &str) -> PathBuf {
+    let mut cargo = StdCommand::new(env!("CARGO"));
+    cargo.args(["build", "--quiet", "--message-format=json", "--example", example]);
+    // From the root, as a user does; it also shares its features with a `cargo test` there, so nothing is built twice.
+    cargo.args(["--manifest-path", concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml")]);
+    if !cfg!(debug_assertions) {
+        cargo.arg("--release");
+    }
+    let output = cargo.stderr(Stdio::inherit()).output().expect("cargo runs");
+    let reports = String::from_utf8_lossy(&output.stdout);
+    let executable = reports.lines().find_map(|line| {
+        let report: Value = serde_json::from_str(line).ok()?;
+        let ours = report["target"]["name"] == example;
+        ours.then(|| report["executable"].as_str().map(PathBuf::from)).flatten()
     });
-    program.as_ref().expect("the example builds; cargo has printed why it does not")
+    executable.expect("the example builds; cargo has printed why it does not")
 }
 
 /// A command that starts the example in `data_dir`, on a free port, untouched by this process's environment.
@@ -111,6 +114,11 @@ impl App {
             _ => None,
         };
         found.unwrap_or_else(|| panic!("no line with {part:?} came: {:?}", *self.printed.borrow()))
+    }
+
+    /// What it has printed so far, line by line.
+    pub fn printed(&self) -> Vec<String> {
+        self.printed.borrow().clone()
     }
 
     /// The address of the development mailbox.
