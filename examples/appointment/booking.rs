@@ -99,19 +99,20 @@ impl Bookings {
         new: NewAppointment,
         idempotency_key: Option<&str>,
     ) -> Result<Receipt, BookingError> {
-        let mut tx = self.outbox.begin().await?;
-
         let request = idempotency_key.map(|key| Request::new(key, &new));
+        let NewAppointment { name, email, starts_at, ends_at, notes } = new;
+        let id = Uuid::now_v7();
+        let appointment =
+            Appointment { id, name, email, starts_at, ends_at, notes, sequence: 0, cancelled: false };
+        // Rendered before the transaction: SQLite has one writer at a time, and others wait for it.
+        let message = invite::message(&appointment, Change::Booked, &self.organizer)?;
+
+        let mut tx = self.outbox.begin().await?;
         if let Some(request) = &request
             && let Some(receipt) = request.first_receipt(&mut tx).await?
         {
             return Ok(receipt);
         }
-
-        let NewAppointment { name, email, starts_at, ends_at, notes } = new;
-        let id = Uuid::now_v7();
-        let appointment =
-            Appointment { id, name, email, starts_at, ends_at, notes, sequence: 0, cancelled: false };
         sqlx::query(
             "insert into appointment (id, name, email, starts_at, ends_at, notes) values (?, ?, ?, ?, ?, ?)",
         )
@@ -124,7 +125,6 @@ impl Bookings {
         .execute(&mut *tx)
         .await?;
 
-        let message = invite::message(&appointment, Change::Booked, &self.organizer)?;
         let receipt = self.tell_guest(&mut tx, &appointment, Change::Booked, &message).await?;
         if let Some(request) = &request {
             request.remember(&mut tx, &receipt).await?;
@@ -164,6 +164,7 @@ impl Bookings {
         .bind(id.to_string())
         .execute(&mut *tx)
         .await?;
+        // Rendered inside the transaction: what it says, the sequence above all, is only certain here.
         let message = invite::message(&after, Change::Rescheduled, &self.organizer)?;
         let receipt = self.tell_guest(&mut tx, &after, Change::Rescheduled, &message).await?;
         self.outbox.commit(tx).await?;
@@ -185,6 +186,7 @@ impl Bookings {
             .bind(id.to_string())
             .execute(&mut *tx)
             .await?;
+        // Inside the transaction, as in `reschedule`.
         let message = invite::message(&appointment, Change::Cancelled, &self.organizer)?;
         let receipt = self.tell_guest(&mut tx, &appointment, Change::Cancelled, &message).await?;
         self.outbox.commit(tx).await?;
