@@ -13,6 +13,10 @@ use crate::problem::{FieldError, Problem};
 
 const MAX_NAME: usize = 200;
 const MAX_NOTES: usize = 4_000;
+/// A body full of mistakes is not answered with an even larger one.
+const MAX_ERRORS: usize = 20;
+/// Of a field's name that a client made up, so much is repeated, in characters.
+const MAX_FIELD: usize = 100;
 
 /// What `POST /appointment` asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,8 +73,8 @@ impl Reschedule {
     }
 }
 
-/// The fields of a JSON object while they are checked. All mistakes are collected, so that a client can mend
-/// them in one go.
+/// The fields of a JSON object while they are checked. Mistakes are collected, so that a client can mend them in
+/// one go.
 #[derive(Default)]
 struct Form {
     fields: Vec<(String, Value)>,
@@ -79,19 +83,19 @@ struct Form {
 
 impl Form {
     fn read(body: &[u8]) -> Result<Self, Problem> {
-        let Fields(mut fields) = serde_json::from_slice(body).map_err(|error| {
+        let Fields(given) = serde_json::from_slice(body).map_err(|error| {
             Problem::new(StatusCode::BAD_REQUEST, format!("the body is not a JSON object: {error}"))
         })?;
-        let mut errors = Vec::new();
+        let mut form = Self::default();
         let mut seen = HashSet::new();
-        fields.retain(|(field, _)| {
-            let fresh = seen.insert(field.clone());
-            if !fresh {
-                errors.push(FieldError { field: field.clone(), detail: "is given twice".to_owned() });
+        for (field, value) in given {
+            if seen.insert(field.clone()) {
+                form.fields.push((field, value));
+            } else {
+                form.refuse(&field, "is given twice");
             }
-            fresh
-        });
-        Ok(Self { fields, errors })
+        }
+        Ok(form)
     }
 
     fn optional<T>(&mut self, field: &str, check: impl Fn(&Value) -> Result<T, String>) -> Option<T> {
@@ -123,15 +127,18 @@ impl Form {
         (starts_at, ends_at)
     }
 
-    fn refuse(&mut self, field: impl Into<String>, detail: impl Into<String>) {
-        self.errors.push(FieldError { field: field.into(), detail: detail.into() });
+    /// Notes a mistake, unless there are plenty already.
+    fn refuse(&mut self, field: &str, detail: impl Into<String>) {
+        if self.errors.len() < MAX_ERRORS {
+            let field = field.chars().take(MAX_FIELD).collect();
+            self.errors.push(FieldError { field, detail: detail.into() });
+        }
     }
 
     /// What nobody asked for is a mistake too: a misspelt field must not be ignored.
     fn finish(mut self) -> Result<(), Problem> {
         for (field, _) in std::mem::take(&mut self.fields) {
-            let field: String = field.chars().take(100).collect();
-            self.refuse(field, "is not a field of an appointment");
+            self.refuse(&field, "is not a field of an appointment");
         }
         if self.errors.is_empty() { Ok(()) } else { Err(Problem::fields(self.errors)) }
     }
