@@ -109,6 +109,9 @@ fn why(message: &Value) -> String {
     let state = message["state"].as_str().unwrap_or("unknown");
     match message["lastFailure"].as_str() {
         Some(failure) => format!("its message is {state}; the last failure was: {failure}"),
-        None => format!("its message is {state} and no attempt has failed, so the relay does not answer"),
+        None => format!(
+            "its message is {state} and no attempt was spent, so the relay cannot be used; the warnings above say why \
+             (if there is none, it has not answered yet)"
+        ),
     }
 }
