@@ -16,10 +16,12 @@ mod idempotency;
 mod invite;
 mod mailbox;
 mod problem;
+mod serve;
 mod settings;
 mod stop;
 mod story;
 
+use std::convert::Infallible;
 use std::io::IsTerminal;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -129,8 +131,7 @@ async fn run(settings: Settings) -> Result<()> {
         async move { dispatcher.run_until(stopped).await }
     });
 
-    let server = axum::serve(listener, api::router(bookings)).with_graceful_shutdown(until_stopped());
-    let mut serving = tokio::spawn(server.into_future());
+    let mut serving = tokio::spawn(serve::serve(listener, api::router(bookings), until_stopped()));
 
     say("A booking becomes a calendar invitation.\n");
     say(format!("  data folder  {}", data_dir.display()));
@@ -161,7 +162,7 @@ async fn run(settings: Settings) -> Result<()> {
             true => Err(anyhow!("stopped before the sample was delivered")),
             false => Ok(()),
         },
-        ended = &mut serving => Err(ended_early("HTTP API", ended)),
+        ended = &mut serving => Err(ended_early("HTTP API", ended.map(Ok::<_, Infallible>))),
         ended = &mut dispatching => Err(ended_early("dispatcher", ended)),
     };
 

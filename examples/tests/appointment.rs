@@ -2,13 +2,17 @@
 
 mod support;
 
+use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::http::{Method, StatusCode};
 use serde_json::{Value, json};
-use support::{Answer, App, JSON, command, count, mails, mails_about, run};
-use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
+use support::{Answer, App, JSON, PATIENCE, command, count, mails, mails_about, run};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufStream};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
 
 fn booking(name: &str) -> Value {
     json!({
@@ -70,6 +74,30 @@ async fn once_leaves_the_sample_in_the_mailbox_and_nothing_outside_the_data_fold
     assert_eq!(mails[0].ics["METHOD"], "REQUEST");
     assert_eq!(mails[0].ics["SEQUENCE"], "0");
     assert_eq!(mails[0].ics["ATTENDEE"], "mailto:ada@example.org");
+}
+
+#[tokio::test]
+async fn the_readme_shows_what_the_program_prints() {
+    let readme = include_str!("../../README.md");
+    let shown = readme.split("```text\n").find(|block| block.starts_with("A booking")).expect("the output");
+    let (shown, _) = shown.split_once("```").expect("the end of the output");
+    let data = tempfile::tempdir().expect("a folder");
+    let mut app = App::start(data.path()).await;
+    app.line("Serving until Ctrl-C").await;
+    let printed = app.printed();
+
+    assert_eq!(printed.len(), shown.lines().count(), "{printed:#?}");
+    for (shown, printed) in shown.lines().zip(&printed) {
+        assert_eq!(fixed_part(shown), fixed_part(printed));
+    }
+}
+
+/// What a printed line has in common with that of any other run: what stands before an address or a value.
+fn fixed_part(line: &str) -> &str {
+    let indented = line.len() - line.trim_start().len();
+    let value = line[indented..].find("  ").map_or(line.len(), |at| indented + at);
+    let variable = ["http://", "\"startsAtUtc\""].iter().filter_map(|start| line.find(start));
+    &line[..variable.fold(value, usize::min)]
 }
 
 #[tokio::test]
@@ -215,6 +243,29 @@ async fn several_mistakes_are_named_together() {
     let fields: Vec<_> =
         answer.body["errors"].as_array().expect("fields").iter().map(|e| &e["field"]).collect();
     assert_eq!(fields, ["name", "email", "startsAtUtc", "endsAtUtc", "phone"]);
+}
+
+#[tokio::test]
+async fn a_form_full_of_mistakes_gets_a_short_answer() {
+    let data = tempfile::tempdir().expect("a folder");
+    let app = App::start(data.path()).await;
+    let unknown: Vec<_> = (0..3_000).map(|number| format!("\"field{number}\":0")).collect();
+    let twice = vec!["\"name\":0"; 3_000];
+    for fields in [unknown, twice.iter().map(ToString::to_string).collect()] {
+        let body = format!("{{{}}}", fields.join(","));
+        let answer = app.send(Method::POST, "/appointment", &[JSON], body).await;
+        assert_problem(&answer, StatusCode::UNPROCESSABLE_ENTITY);
+        assert_eq!(answer.body["errors"].as_array().expect("fields").len(), 20);
+    }
+
+    let long = "x".repeat(10_000);
+    let body = format!("{{\"{long}\":0,\"{long}\":0}}");
+    let answer = app.send(Method::POST, "/appointment", &[JSON], body).await;
+    assert_problem(&answer, StatusCode::UNPROCESSABLE_ENTITY);
+    let errors = answer.body["errors"].as_array().expect("fields");
+    assert_eq!(errors[0]["detail"], "is given twice");
+    let longest = errors.iter().filter_map(|error| error["field"].as_str()).map(str::len).max();
+    assert_eq!(longest, Some(100));
 }
 
 #[tokio::test]
@@ -435,17 +486,51 @@ async fn a_relay_of_ones_own_gets_the_mails() {
 }
 
 #[tokio::test]
-async fn two_processes_share_a_data_folder_and_one_goes_on_when_the_other_dies() {
+async fn two_starts_at_once_in_an_empty_folder_both_serve() {
     let data = tempfile::tempdir().expect("a folder");
     let (first, second) = tokio::join!(App::start(data.path()), App::start(data.path()));
-    let mut ids = Vec::new();
-    for app in [&first, &second, &first, &second] {
-        ids.push(id(&app.post(&booking("Grace")).await));
+    for app in [&first, &second] {
+        let id = id(&app.post(&booking("Grace")).await);
+        app.delivered(&id).await;
+        assert_eq!(mails_about(data.path(), &id).len(), 1, "neither delivers what the other does");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_processes_share_a_data_folder_and_one_goes_on_when_the_other_dies() {
+    let data = tempfile::tempdir().expect("a folder");
+    let first = Arc::new(App::start(data.path()).await);
+    let enough = Arc::new(AtomicBool::new(false));
+    let mut guests = JoinSet::new();
+    for _ in 0..8 {
+        let (first, enough) = (Arc::clone(&first), Arc::clone(&enough));
+        guests.spawn(async move {
+            let mut ids = Vec::new();
+            while !enough.load(Ordering::Relaxed) {
+                ids.push(id(&first.post(&booking("Grace")).await));
+            }
+            ids
+        });
+    }
+    // While the first delivers what they book, others start beside it, and one of them stays.
+    for _ in 0..5 {
+        assert!(App::start(data.path()).await.stop().await.success());
+    }
+    let second = App::start(data.path()).await;
+    enough.store(true, Ordering::Relaxed);
+    let ids = guests.join_all().await.concat();
+    assert!(!ids.is_empty());
     for id in &ids {
-        second.delivered(id).await;
-        assert_eq!(mails_about(data.path(), id).len(), 1, "neither delivers what the other does");
+        let shown = second.delivered(id).await;
+        assert_eq!(shown["messages"][0]["failedAttempts"], 0, "{shown}");
     }
+    assert_eq!(
+        mails(data.path()).len(),
+        ids.len() + 1,
+        "neither delivers what the other does; one is the sample"
+    );
+
+    let first = Arc::into_inner(first).expect("the guests are gone");
     first.kill().await;
     let last = id(&second.post(&booking("Grace")).await);
     second.delivered(&last).await;
@@ -463,6 +548,28 @@ async fn idle_and_half_sent_requests_do_not_hold_up_a_stop() {
 }
 
 #[tokio::test]
+async fn request_heads_that_never_end_are_given_up_and_do_not_keep_others_out() {
+    let data = tempfile::tempdir().expect("a folder");
+    let app = App::start(data.path()).await;
+    let mut halves = Vec::new();
+    // More than are served at a time.
+    for _ in 0..300 {
+        let mut half = TcpStream::connect(app.api).await.expect("the API takes a connection");
+        half.write_all(b"GET / HT").await.expect("the API reads");
+        halves.push(half);
+    }
+    assert_eq!(app.post(&booking("Grace")).await.status, StatusCode::CREATED);
+    for mut half in halves {
+        let mut rest = Vec::new();
+        let end = tokio::time::timeout(PATIENCE, half.read_to_end(&mut rest)).await;
+        // Closed or reset, either will do.
+        drop(end.expect("the API ends the connection"));
+    }
+}
+
+const NOTHING_SPENT: &str = "no attempt was spent, so the relay cannot be used; the warnings above say why";
+
+#[tokio::test]
 #[ignore = "takes 30 s; scripts/test runs it"]
 async fn once_fails_and_says_why_when_the_relay_is_down() {
     let data = tempfile::tempdir().expect("a folder");
@@ -472,6 +579,52 @@ async fn once_fails_and_says_why_when_the_relay_is_down() {
     let (status, _, errors) = run(command).await;
     assert_eq!(status.code(), Some(1));
     assert!(errors.contains("the sample was not delivered within 30 s"), "{errors}");
+    assert!(errors.contains(NOTHING_SPENT), "{errors}");
+}
+
+#[tokio::test]
+#[ignore = "takes 30 s; scripts/test runs it"]
+async fn once_fails_and_says_why_when_the_relay_refuses_the_login() {
+    let data = tempfile::tempdir().expect("a folder");
+    let relay = relay_that_refuses_every_login().await;
+    let mut command = command(data.path());
+    let url = format!("smtp://user:hunter2@{relay}?starttls=none&allow_unencrypted_login=true");
+    command.arg("--once").env("SMTP_URL", url);
+    let (status, _, errors) = run(command).await;
+    assert_eq!(status.code(), Some(1));
+    let (warnings, why) = errors.split_once(NOTHING_SPENT).unwrap_or_else(|| panic!("{errors}"));
+    assert!(warnings.contains("535"), "{errors}");
+    assert!(!why.contains("does not answer") && !errors.contains("hunter2"), "{errors}");
+}
+
+async fn relay_that_refuses_every_login() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(refuse_the_login(stream));
+        }
+    });
+    address
+}
+
+async fn refuse_the_login(stream: TcpStream) -> std::io::Result<()> {
+    let mut client = BufStream::new(stream);
+    let mut line = String::new();
+    let mut reply = "220 relay.example.org\r\n";
+    loop {
+        client.write_all(reply.as_bytes()).await?;
+        client.flush().await?;
+        line.clear();
+        if client.read_line(&mut line).await? == 0 {
+            return Ok(());
+        }
+        reply = match line.split_whitespace().next() {
+            Some("EHLO") => "250-relay.example.org\r\n250 AUTH PLAIN LOGIN\r\n",
+            Some("AUTH") => "535 5.7.8 wrong user name or password\r\n",
+            _ => "503 5.5.1 log in first\r\n",
+        };
+    }
 }
 
 #[tokio::test]
