@@ -1,0 +1,128 @@
+//! Settlements, one at a time, and the calls that they begin.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tracing::{Instrument, debug_span, info, warn};
+
+use super::{Done, Engine, Write};
+use crate::dispatcher::call::call;
+use crate::dispatcher::ledger::Plan;
+use crate::dispatcher::{chain, store_call::guarded};
+use crate::{Fence, Settlement, StoreError, Verdict};
+
+impl Engine {
+    pub(super) fn start_write(&mut self) {
+        if self.writing || self.epoch.is_none() {
+            return;
+        }
+        if self.write.is_none() {
+            let begins = self.stop_at.is_none() && !self.restart && self.holds();
+            let plan =
+                if begins { self.ledger.plan(self.parts.settings.batch, Instant::now()) } else { None };
+            if plan.is_none() && !self.ledger.has_judged() {
+                return;
+            }
+            let (judged, ended) = self.ledger.take_judged();
+            self.write = Some(Write { judged: Arc::new(judged), ended: Arc::new(ended), plan, failures: 0 });
+        } else if Instant::now() < self.write_again_at {
+            return;
+        }
+        let (Some(write), Some(epoch)) = (&self.write, self.epoch) else { return };
+        self.writing = true;
+        let (judged, ended) = (Arc::clone(&write.judged), Arc::clone(&write.ended));
+        let begin = write.plan.as_ref().map(|plan| plan.batch.clone());
+        let parts = Arc::clone(&self.parts);
+        let deadline = self.parts.settings.store_deadline();
+        let span =
+            debug_span!("outbox.settle", verdicts = judged.len(), begin = begin.as_ref().map(|b| b.number.0));
+        let settle = async move {
+            let verdicts: Vec<_> = judged.iter().map(|judged| judged.verdict().clone()).collect();
+            let settlement = Settlement { verdicts: &verdicts, ended: &ended, begin: begin.as_ref() };
+            Done::Write(
+                guarded("settle", deadline, async || parts.store.settle(epoch, &settlement).await).await,
+            )
+        };
+        self.tasks.spawn(settle.instrument(span));
+    }
+
+    pub(super) fn wrote(&mut self, answer: Result<Fence, StoreError>) {
+        self.writing = false;
+        self.quiet = false;
+        let Some(mut write) = self.write.take() else { return };
+        let fence = match answer {
+            Ok(fence) => fence,
+            Err(error) => {
+                warn!(error = %chain(&error), "settle failed; the same will be written again");
+                self.error = Some(Arc::new(error));
+                write.failures = write.failures.saturating_add(1);
+                let wait = Duration::from_millis(20) * 2_u32.pow(write.failures.min(7));
+                self.write_again_at = Instant::now() + wait.min(self.parts.settings.lease / 4);
+                self.write = Some(write);
+                return;
+            }
+        };
+        match fence {
+            Fence::Held => {
+                // The next one first: the store need not wait until this one is booked. Beside a message that goes
+                // alone nothing begins.
+                if !write.plan.as_ref().is_some_and(|plan| plan.batch.alone) {
+                    self.start_write();
+                }
+                self.ledger.written(&write.judged, self.claims);
+                if let Some(plan) = write.plan {
+                    self.start_calls(plan);
+                }
+            }
+            Fence::Changed => {
+                info!(dispatcher = %self.parts.name, "a person redrove or discarded messages: reading again");
+                self.ledger.written(&write.judged, self.claims);
+                if let Some(plan) = write.plan {
+                    self.ledger.not_begun(plan);
+                }
+                self.read_anew();
+            }
+            Fence::Lost => {
+                warn!(dispatcher = %self.parts.name, epoch = ?self.epoch, "the session was fenced: starting over");
+                self.reset(None);
+                self.pulse.renew_now.notify_one();
+            }
+        }
+        // A verdict may have freed what waits behind it.
+        if write.judged.iter().any(|judged| !matches!(judged.verdict().1, Verdict::Schedule { .. }))
+            && !self.claiming
+        {
+            self.look_if_idle();
+        }
+    }
+
+    /// After a settlement, messages behind the settled ones may be due: look without waiting out the poll.
+    pub(super) fn look_if_idle(&mut self) {
+        if self.ledger.in_flight() == 0 {
+            self.poll.found(true);
+        }
+    }
+
+    pub(super) fn start_calls(&mut self, plan: Plan) {
+        let Some(epoch) = self.epoch else { return };
+        for (number, route, deliveries, report) in self.ledger.begun(plan, &self.dirty.0) {
+            let settings = &self.parts.routes[route];
+            let deadline = settings.deadline.unwrap_or_else(|| settings.transport.deadline());
+            let span = debug_span!("outbox.deliver", call = number, messages = deliveries.len(), %epoch);
+            let transport = Arc::clone(&settings.transport);
+            let lease = self.lease.clone();
+            let call = call(transport, deliveries, report, deadline, lease, epoch);
+            self.tasks.spawn(async move { Done::Call(number, call.await) }.instrument(span));
+        }
+    }
+
+    /// Takes the records of call `first` and of every other that has some.
+    pub(super) fn take_records(&mut self, first: Option<u64>) {
+        let mut next = first;
+        while let Some(number) = next.or_else(|| self.dirty.1.try_recv().ok()) {
+            self.ledger.recorded(number);
+            next = None;
+        }
+    }
+}
