@@ -12,7 +12,7 @@ use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
 use http_body_util::BodyExt;
 use hyper_util::rt::TokioIo;
-use serde_json::Value;
+use serde_json::{Value, json};
 use sqlx::Connection;
 use sqlx::Row;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteRow};
@@ -271,4 +271,29 @@ pub async fn query(data_dir: &Path, sql: &'static str) -> Vec<SqliteRow> {
 /// The number that `sql` answers.
 pub async fn count(data_dir: &Path, sql: &'static str) -> i64 {
     query(data_dir, sql).await[0].get(0)
+}
+
+/// A good booking.
+pub fn booking(name: &str) -> Value {
+    json!({
+        "name": name,
+        "email": "guest@example.org",
+        "startsAtUtc": "2030-05-01T09:30:00Z",
+        "endsAtUtc": "2030-05-01T10:00:00Z",
+        "notes": "first line\nsecond line",
+    })
+}
+
+/// The `id` of an answer.
+pub fn id(answer: &Answer) -> String {
+    answer.body["id"].as_str().expect("the answer holds an id").to_owned()
+}
+
+/// Everything that a booking would add to.
+pub async fn stored(data_dir: &Path) -> (i64, i64, i64) {
+    (
+        count(data_dir, "select count(*) from appointment").await,
+        count(data_dir, "select count(*) from appointment_message").await,
+        count(data_dir, "select count(*) from booking_request").await,
+    )
 }
