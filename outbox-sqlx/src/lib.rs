@@ -1,7 +1,7 @@
 //! Outbox stores on [sqlx](https://docs.rs/sqlx) 0.9, one per database, each behind the feature of its name.
 //!
-//! [`SqliteOutbox`] (feature `sqlite`) enqueues in the caller's own `sqlx::Transaction`, is the store of a
-//! dispatcher, and has the administration and the inbox:
+//! `SqliteOutbox` (feature `sqlite`) and `PostgresOutbox` (feature `postgres`) enqueue in the caller's own
+//! `sqlx::Transaction`, are the store of a dispatcher, and have the administration and the inbox:
 //!
 #![cfg_attr(feature = "sqlite", doc = "```no_run")]
 #![cfg_attr(not(feature = "sqlite"), doc = "```ignore")]
@@ -22,8 +22,16 @@
 //! # }
 //! ```
 
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod migration;
+#[cfg(feature = "postgres")]
+mod postgres;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+pub use migration::Migration;
+#[cfg(feature = "postgres")]
+pub use postgres::{PostgresOutbox, PostgresOutboxBuilder};
 #[cfg(feature = "sqlite")]
-pub use sqlite::{Migration, SqliteOutbox, SqliteOutboxBuilder};
+pub use sqlite::{SqliteOutbox, SqliteOutboxBuilder};

@@ -6,19 +6,7 @@ use sqlx::{AssertSqlSafe, Connection, SqliteConnection};
 use super::connection::OwnConnection;
 use super::error::store_error;
 use super::statements::{Statements, with_prefix};
-
-/// A step of the schema, as plain SQL.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Migration {
-    /// Its number; steps are applied in rising order, each once.
-    pub version: i64,
-    /// Its name.
-    pub name: &'static str,
-    /// Its SQL: several statements without `BEGIN` and `COMMIT`, to be run in one transaction. The last one notes
-    /// the version in the table `<prefix>schema`, so that it counts as applied whoever ran it.
-    pub sql: String,
-}
+use crate::Migration;
 
 const MIGRATIONS: &[(i64, &str, &str)] =
     &[(1, "outbox", include_str!("../../migrations/sqlite/0001_outbox.sql"))];

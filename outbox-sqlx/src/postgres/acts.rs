@@ -1,0 +1,226 @@
+//! What a person on call does. Each act is one transaction, or several for a whole state, in which the journal tells
+//! what is in flight; it raises the count of changes of every owner, so that these drop what they hold in memory.
+
+use outbox_core::{Act, MessageState, Selection, StoreError, StoreErrorKind, Tally};
+use sqlx::{Connection, PgConnection};
+use uuid::Uuid;
+
+use super::admin::named;
+use super::error::store_error;
+use super::micros::Micros;
+use super::set_aside::{self, SetAside};
+use super::statements::Statements;
+use super::{Inner, without_nul};
+
+/// How many messages one transaction is about: other writers get a turn in between.
+const STEP: i64 = 1_000;
+
+#[derive(Clone, Copy)]
+enum What {
+    Redrive,
+    Discard { history: bool },
+}
+
+/// Sends messages out again; answers how many.
+pub(super) async fn redrive(inner: &Inner, what: &Selection, act: &Act) -> Result<u64, StoreError> {
+    use MessageState::{Dead, Parked, Retrying};
+    match what {
+        Selection::All { state, .. } if ![Dead, Parked, Retrying].contains(state) => Ok(0),
+        _ => perform(inner, What::Redrive, what, act).await,
+    }
+}
+
+/// Ends messages without delivering them; answers how many.
+pub(super) async fn discard(inner: &Inner, what: &Selection, act: &Act) -> Result<u64, StoreError> {
+    use MessageState::{Delivered, Discarded};
+    match what {
+        Selection::All { state, .. } if [Delivered, Discarded].contains(state) => Ok(0),
+        _ => perform(inner, What::Discard { history: inner.retention.keeps_history }, what, act).await,
+    }
+}
+
+async fn perform(inner: &Inner, what: What, selection: &Selection, act: &Act) -> Result<u64, StoreError> {
+    let failed = |error| store_error("carry out the act", error);
+    let mut done = 0;
+    match selection {
+        Selection::Ids(ids) => {
+            let ids: Vec<Uuid> = ids.iter().map(|id| *id.as_uuid()).collect();
+            // Looked up before the write begins: this may read through all fresh messages.
+            let places: Vec<i64> = sqlx::query_scalar(inner.sql.places_of_ids.clone())
+                .bind(ids)
+                .fetch_all(&inner.pool)
+                .await
+                .map_err(failed)?;
+            if !places.is_empty() {
+                done = step(inner, what, Step::Named(places), act).await?.done;
+            }
+        }
+        Selection::All { topic, state } => {
+            let mut after = Some(i64::MIN);
+            while let Some(place) = after {
+                let step = step(inner, what, Step::After(place, topic.as_deref(), *state), act).await?;
+                done += step.done;
+                after = step.next;
+            }
+        }
+    }
+    Ok(done)
+}
+
+/// The messages of one transaction.
+enum Step<'a> {
+    Named(Vec<i64>),
+    After(i64, Option<&'a str>, MessageState),
+}
+
+struct Stepped {
+    done: u64,
+    next: Option<i64>,
+}
+
+async fn step(inner: &Inner, what: What, step: Step<'_>, act: &Act) -> Result<Stepped, StoreError> {
+    let failed = |error| store_error("carry out the act", error);
+    let sql = &inner.sql;
+    let mut helper = inner.helper.take(sql).await?;
+    let mut tx = helper.connection.begin().await.map_err(failed)?;
+    // Nothing changes hands meanwhile, and no settlement that begins a batch is half-way when the journal is read.
+    sqlx::query(sql.lock_leases.clone()).execute(&mut *tx).await.map_err(failed)?;
+    sqlx::query(sql.raise_changes.clone()).execute(&mut *tx).await.map_err(failed)?;
+    let (places, next) = match step {
+        Step::Named(places) => {
+            let in_flight: bool = sqlx::query_scalar(sql.in_flight.clone())
+                .bind(&places)
+                .fetch_one(&mut *tx)
+                .await
+                .map_err(failed)?;
+            if in_flight {
+                tx.rollback().await.map_err(failed)?;
+                helper.keep();
+                return Err(StoreError::new(
+                    StoreErrorKind::InFlight,
+                    "a message named is in flight, nothing was done; try again once its delivery has ended",
+                ));
+            }
+            (places, None)
+        }
+        Step::After(after, topic, state) => {
+            let places = places_of_state(&mut tx, sql, after, topic, state).await.map_err(failed)?;
+            let full = places.len() as i64 >= STEP;
+            let next = places.last().copied().filter(|_| full);
+            (places, next)
+        }
+    };
+    let done = write(&mut tx, sql, what, &places, act).await.map_err(failed)?;
+    if done > 0 {
+        tx.commit().await.map_err(failed)?;
+    } else {
+        tx.rollback().await.map_err(failed)?;
+    }
+    helper.keep();
+    if done > 0 {
+        inner.wake_up.committed();
+    }
+    Ok(Stepped { done, next })
+}
+
+async fn places_of_state(
+    tx: &mut PgConnection,
+    sql: &Statements,
+    after: i64,
+    topic: Option<&str>,
+    state: MessageState,
+) -> Result<Vec<i64>, sqlx::Error> {
+    let (name, lies) = named(state);
+    sqlx::query_scalar(sql.places_of_state.clone())
+        .bind(after)
+        .bind(topic)
+        .bind(name)
+        .bind(lies)
+        .bind(STEP)
+        .fetch_all(tx)
+        .await
+}
+
+/// Does it to the messages at `places`, and records who and why.
+async fn write(
+    tx: &mut PgConnection,
+    sql: &Statements,
+    what: What,
+    places: &[i64],
+    act: &Act,
+) -> Result<u64, sqlx::Error> {
+    if places.is_empty() {
+        return Ok(0);
+    }
+    let Micros(now) = sqlx::query_scalar(sql.clock.clone()).fetch_one(&mut *tx).await?;
+    match what {
+        What::Redrive => write_redrive(tx, sql, now, places, act).await,
+        What::Discard { history } => write_discard(tx, sql, now, history, places, act).await,
+    }
+}
+
+async fn write_redrive(
+    tx: &mut PgConnection,
+    sql: &Statements,
+    now: i64,
+    places: &[i64],
+    act: &Act,
+) -> Result<u64, sqlx::Error> {
+    let found: Vec<(i64, String)> =
+        sqlx::query_as(sql.redrivable.clone()).bind(places).fetch_all(&mut *tx).await?;
+    let (mut dead, mut in_place) = (Vec::new(), Vec::new());
+    for (seq, state) in &found {
+        match state.as_str() {
+            "dead" => dead.push(*seq),
+            "parked" => in_place.push(SetAside::new(*seq, "waiting", Some(0), Some(Tally::default()), None)),
+            _ => in_place.push(SetAside::new(*seq, "waiting", Some(0), None, None)),
+        }
+    }
+    let places: Vec<i64> = found.iter().map(|(seq, _)| *seq).collect();
+    record(tx, &sql.record_redrive, &places, now, act).await?;
+    if !dead.is_empty() {
+        sqlx::query(sql.redrive_dead.clone()).bind(&dead).execute(&mut *tx).await?;
+        sqlx::query(sql.delete_deferred.clone()).bind(&dead).execute(&mut *tx).await?;
+    }
+    if !in_place.is_empty() {
+        set_aside::set_aside(tx, sql, now, &in_place).await?;
+    }
+    Ok(found.len() as u64)
+}
+
+async fn write_discard(
+    tx: &mut PgConnection,
+    sql: &Statements,
+    now: i64,
+    history: bool,
+    places: &[i64],
+    act: &Act,
+) -> Result<u64, sqlx::Error> {
+    record(tx, &sql.record_discard, places, now, act).await?;
+    if history {
+        sqlx::query(sql.history_discarded.clone()).bind(places).bind(Micros(now)).execute(&mut *tx).await?;
+    }
+    let fresh =
+        sqlx::query(sql.delete_delivered.clone()).bind(places).execute(&mut *tx).await?.rows_affected();
+    let keys = sqlx::query_as(sql.delete_deferred.clone()).bind(places).fetch_all(&mut *tx).await?;
+    let done = fresh + keys.len() as u64;
+    set_aside::promote(tx, sql, now, keys).await?;
+    Ok(done)
+}
+
+async fn record(
+    tx: &mut PgConnection,
+    statement: &sqlx::SqlStr,
+    places: &[i64],
+    now: i64,
+    act: &Act,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(statement.clone())
+        .bind(places)
+        .bind(without_nul(&act.who))
+        .bind(without_nul(&act.why))
+        .bind(Micros(now))
+        .execute(tx)
+        .await?;
+    Ok(())
+}

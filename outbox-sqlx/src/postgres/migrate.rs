@@ -1,0 +1,76 @@
+//! The tables and their versions.
+
+use outbox_core::{StoreError, StoreErrorKind};
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
+
+use super::connection::OwnConnection;
+use super::error::store_error;
+use super::statements::{Statements, with_prefix};
+use crate::Migration;
+
+const MIGRATIONS: &[(i64, &str, &str)] =
+    &[(1, "outbox", include_str!("../../migrations/postgres/0001_outbox.sql"))];
+
+/// All steps, with `prefix` (already checked).
+pub(super) fn migrations(prefix: &str) -> Vec<Migration> {
+    let step = |(version, name, sql): &(i64, &'static str, &str)| Migration {
+        version: *version,
+        name,
+        sql: with_prefix(sql, prefix),
+    };
+    MIGRATIONS.iter().map(step).collect()
+}
+
+/// Applies the steps that are missing, in one transaction that other processes wait for.
+pub(super) async fn migrate(own: &OwnConnection, sql: &Statements, prefix: &str) -> Result<(), StoreError> {
+    let mut connection = own.open().await?;
+    let failed = |error| store_error("migrate the outbox tables", error);
+    let mut tx = connection.begin().await.map_err(failed)?;
+    sqlx::query(sql.lock_schema.clone()).execute(&mut *tx).await.map_err(failed)?;
+    let applied = applied(&mut tx, sql).await.map_err(failed)?;
+    refuse_newer(&applied)?;
+    for migration in migrations(prefix) {
+        if !applied.contains(&migration.version) {
+            // Our own files and the checked prefix, no data.
+            sqlx::raw_sql(AssertSqlSafe(migration.sql)).execute(&mut *tx).await.map_err(failed)?;
+            tracing::info!(version = migration.version, name = migration.name, "applied an outbox migration");
+        }
+    }
+    tx.commit().await.map_err(failed)
+}
+
+/// Answers an error that names the first missing step.
+pub(super) async fn check(connection: &mut PgConnection, sql: &Statements) -> Result<(), StoreError> {
+    let applied =
+        applied(connection, sql).await.map_err(|error| store_error("check the outbox tables", error))?;
+    refuse_newer(&applied)?;
+    match MIGRATIONS.iter().find(|(version, ..)| !applied.contains(version)) {
+        None => Ok(()),
+        Some((version, name, _)) => Err(StoreError::new(
+            StoreErrorKind::Schema,
+            format!("the outbox migration {version:04}_{name} is missing; run `PostgresOutbox::migrate`"),
+        )),
+    }
+}
+
+async fn applied(connection: &mut PgConnection, sql: &Statements) -> Result<Vec<i64>, sqlx::Error> {
+    let exists: bool = sqlx::query_scalar(sql.schema_exists.clone()).fetch_one(&mut *connection).await?;
+    if !exists {
+        return Ok(Vec::new());
+    }
+    sqlx::query_scalar(sql.schema_version.clone()).fetch_all(connection).await
+}
+
+/// Writing into tables one does not know could lose messages.
+fn refuse_newer(applied: &[i64]) -> Result<(), StoreError> {
+    let known = MIGRATIONS.iter().map(|(version, ..)| *version).max().unwrap_or(0);
+    match applied.iter().find(|version| **version > known) {
+        None => Ok(()),
+        Some(newer) => Err(StoreError::new(
+            StoreErrorKind::Schema,
+            format!(
+                "the outbox tables are at version {newer}, this program knows {known}; update the program"
+            ),
+        )),
+    }
+}

@@ -1,0 +1,236 @@
+//! [`PostgresOutbox`]: an outbox in a PostgreSQL database.
+
+mod acts;
+mod admin;
+mod claim;
+mod config;
+mod connection;
+mod decode;
+mod enqueue;
+mod error;
+mod inbox;
+mod micros;
+mod migrate;
+mod reading;
+mod session;
+mod set_aside;
+mod settle;
+mod snapshot;
+mod statements;
+mod tidy;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use outbox_core::{
+    Claim, ClaimRequest, DispatcherId, Epoch, Fence, OutboxStore, Ownership, Settlement, Slot, StoreError,
+    WakeUp,
+};
+use sqlx::postgres::PgPool;
+use sqlx::{Postgres, Transaction};
+
+pub use config::PostgresOutboxBuilder;
+
+use crate::Migration;
+use claim::Cursor;
+use config::Retention;
+use connection::OwnConnection;
+use enqueue::without_nul;
+use error::store_error;
+use statements::{DEFAULT_PREFIX, Statements};
+
+/// An outbox in a PostgreSQL database, version 13 or later: enqueues in the caller's transaction, and is the store of
+/// any number of dispatchers, which share the keys among them.
+///
+/// Cheap to clone; all clones share their connections and their bell.
+///
+/// The pool is the application's own. For itself the outbox opens up to four more connections with the pool's
+/// options, each when it is first needed: one to read messages, one to settle, one to keep the lease, and one for
+/// retention and the acts of people. So a dispatcher never waits for the pool. On them `synchronous_commit` is at
+/// least `on`: nothing is delivered before it is as durable as the server makes it, also if producers run with `off`.
+///
+/// Any client may insert into `<prefix>messages` directly; `topic` and `payload` are enough, and
+/// `SELECT <prefix>send('topic', 'key', '{"any": "json"}')` spares it the literal of the bytes. An insert that carries
+/// an `idempotency_key` already known for its topic is left out silently. Never insert a `seq` or a `xid`.
+///
+/// Transactions at `REPEATABLE READ` or `SERIALIZABLE` may enqueue too; two that carry the same idempotency key at the
+/// same time then end with a serialization failure, as they would on any table.
+#[derive(Debug, Clone)]
+pub struct PostgresOutbox {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    pool: PgPool,
+    prefix: String,
+    retention: Retention,
+    sql: Statements,
+    /// Settles; the claims read beside it.
+    writer: OwnConnection,
+    reader: OwnConnection,
+    /// Renews, whatever the others are busy with.
+    keeper: OwnConnection,
+    /// Retention, migrations and the acts of people.
+    helper: OwnConnection,
+    cursors: Mutex<HashMap<Epoch, Cursor>>,
+    wake_up: WakeUp,
+}
+
+impl PostgresOutbox {
+    /// The outbox in the database of `pool`, with the defaults of [`PostgresOutboxBuilder`]. Opens nothing yet.
+    #[must_use]
+    pub fn new(pool: PgPool) -> Self {
+        Self::with(pool, DEFAULT_PREFIX.to_owned(), Retention::default())
+    }
+
+    /// An outbox with settings of the caller's own.
+    pub fn builder(pool: PgPool) -> PostgresOutboxBuilder {
+        PostgresOutboxBuilder::new(pool)
+    }
+
+    fn with(pool: PgPool, prefix: String, retention: Retention) -> Self {
+        let options = pool.connect_options();
+        let inner = Inner {
+            sql: Statements::new(&prefix),
+            writer: OwnConnection::new(&options, "10s"),
+            reader: OwnConnection::new(&options, "10s"),
+            keeper: OwnConnection::new(&options, "10s"),
+            helper: OwnConnection::new(&options, "60s"),
+            pool,
+            prefix,
+            retention,
+            cursors: Mutex::default(),
+            wake_up: WakeUp::new(),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Creates the tables of the outbox, or brings them up to date. Safe to call at every start, also by several
+    /// processes at once. The migrations of the application are left alone: their version table is another one.
+    ///
+    /// # Errors
+    /// [`StoreError`]; the tables are as they were before.
+    pub async fn migrate(&self) -> Result<(), StoreError> {
+        migrate::migrate(&self.inner.helper, &self.inner.sql, &self.inner.prefix).await
+    }
+
+    /// The SQL that [`migrate`](Self::migrate) runs, to copy into migrations of the application's own instead.
+    ///
+    /// # Errors
+    /// [`StoreErrorKind::Invalid`](outbox_core::StoreErrorKind) when `prefix` is refused.
+    pub fn migrations(prefix: &str) -> Result<Vec<Migration>, StoreError> {
+        statements::check_prefix(prefix)?;
+        Ok(migrate::migrations(prefix))
+    }
+
+    /// Begins a transaction on the application's pool; any other transaction of the same database does as well.
+    ///
+    /// # Errors
+    /// [`StoreError`] when no connection is free or the server cannot be reached.
+    pub async fn begin(&self) -> Result<Transaction<'static, Postgres>, StoreError> {
+        self.inner.pool.begin().await.map_err(|error| store_error("begin a transaction", error))
+    }
+
+    /// Commits `tx` and wakes the dispatcher of this process at once.
+    ///
+    /// # Errors
+    /// [`StoreError`]; when the connection broke meanwhile, it is unknown whether the transaction was committed.
+    pub async fn commit(&self, tx: Transaction<'_, Postgres>) -> Result<(), StoreError> {
+        tx.commit().await.map_err(|error| store_error("commit", error))?;
+        self.wake();
+        Ok(())
+    }
+
+    /// Wakes the dispatcher of this process, for callers that commit by other means than [`commit`](Self::commit).
+    pub fn wake(&self) {
+        self.inner.wake_up.committed();
+    }
+}
+
+impl Inner {
+    fn cursors(&self) -> MutexGuard<'_, HashMap<Epoch, Cursor>> {
+        self.cursors.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Dropping one of these futures half-way closes the connection it used, and the server rolls back what was not
+/// committed.
+#[async_trait]
+impl OutboxStore for PostgresOutbox {
+    async fn renew(
+        &self,
+        me: &DispatcherId,
+        epoch: Option<Epoch>,
+        lease_for: Duration,
+    ) -> Result<Ownership, StoreError> {
+        let Inner { sql, keeper, .. } = &*self.inner;
+        let mut keeper = keeper.take(sql).await?;
+        let ownership = session::renew(&mut keeper.connection, sql, me, epoch, lease_for)
+            .await
+            .map_err(|error| store_error("renew the lease", error))?;
+        keeper.keep();
+        if let Some(old) = epoch.filter(|old| *old != ownership.epoch) {
+            self.inner.cursors().remove(&old);
+        }
+        Ok(ownership)
+    }
+
+    async fn claim(&self, request: &ClaimRequest<'_>) -> Result<Claim, StoreError> {
+        if request.slots.is_empty() {
+            return Ok(Claim::default());
+        }
+        let Inner { sql, reader, .. } = &*self.inner;
+        let mut reader = reader.take(sql).await?;
+        let number = reader.number();
+        let cursor = self.inner.cursors().get(&request.epoch).cloned();
+        let (claim, cursor) = claim::claim(&mut reader.connection, sql, number, cursor, request)
+            .await
+            .map_err(|error| store_error("read messages", error))?;
+        reader.keep();
+        // Only now: what a dropped or failed claim read is read again.
+        self.inner.cursors().insert(request.epoch, cursor);
+        Ok(claim)
+    }
+
+    async fn settle(&self, epoch: Epoch, settlement: &Settlement<'_>) -> Result<Fence, StoreError> {
+        let Inner { sql, writer, retention, .. } = &*self.inner;
+        let mut writer = writer.take(sql).await?;
+        let changes = self.inner.cursors().get(&epoch).and_then(|cursor| cursor.changes);
+        let fence =
+            settle::settle(&mut writer.connection, sql, retention.keeps_history, epoch, changes, settlement)
+                .await
+                .map_err(|error| store_error("settle", error))?;
+        writer.keep();
+        Ok(fence)
+    }
+
+    async fn release(&self, epoch: Epoch, slots: &[Slot]) -> Result<(), StoreError> {
+        let Inner { sql, writer, .. } = &*self.inner;
+        let mut writer = writer.take(sql).await?;
+        let ended = session::release(&mut writer.connection, sql, epoch, slots)
+            .await
+            .map_err(|error| store_error("give the lease back", error))?;
+        writer.keep();
+        if ended {
+            self.inner.cursors().remove(&epoch);
+        }
+        Ok(())
+    }
+
+    async fn tidy(&self, limit: u32) -> Result<u64, StoreError> {
+        let Inner { sql, helper, retention, .. } = &*self.inner;
+        let mut helper = helper.take(sql).await?;
+        let removed = tidy::tidy(&mut helper.connection, sql, retention, limit)
+            .await
+            .map_err(|error| store_error("remove what retention no longer keeps", error))?;
+        helper.keep();
+        Ok(removed)
+    }
+
+    fn wake_up(&self) -> WakeUp {
+        self.inner.wake_up.clone()
+    }
+}

@@ -1,0 +1,4 @@
+-- A session with a number never used before.
+INSERT INTO outbox_sessions (name, instance, expires_at)
+VALUES ($1, $2, clock_timestamp() + $3 * interval '1 microsecond')
+RETURNING epoch

@@ -1,0 +1,42 @@
+-- The most frequent settlement in one statement: fresh messages were delivered, batches ended, the next one begins.
+-- Session $1 settles the places $4, which lie at $3, and ends the batches $5; it begins batch $6 (NULL for none;
+-- alone $7, places $8). It must own the slots $2; $9 is the count of acts that it has seen. With $10 the messages join
+-- the history, with the receipts $11. No row: fenced, nothing was written. Else whether no act came in between, and how many messages were deleted: a row may have moved, and
+-- then the place guards it, so the rest is for the long way.
+-- Plan: a lookup by primary key, the sixteen leases, a TID scan per message.
+WITH me AS MATERIALIZED (
+    SELECT s.changes FROM outbox_sessions AS s WHERE s.epoch = $1 AND s.fenced_at IS NULL FOR UPDATE
+),
+held AS MATERIALIZED (
+    SELECT me.changes = coalesce($9, me.changes) AS unchanged
+    FROM me
+    WHERE (SELECT count(*) FROM outbox_leases AS l WHERE l.epoch = $1 AND l.slot = ANY ($2))
+        = cardinality($2::smallint[])
+),
+gone AS (
+    DELETE FROM outbox_messages AS m
+    USING held, unnest($3::text[]::tid[], $4::bigint[], $11::text[]) AS d (lies_at, seq, receipt)
+    WHERE m.ctid = d.lies_at AND m.seq = d.seq
+    RETURNING m.seq, m.id, m.topic, m.message_type, m.message_key, m.created_at, d.receipt
+),
+noted AS (
+    INSERT INTO outbox_history
+        (seq, id, topic, message_type, message_key, state, attempts, crashes, in_doubt, failures, receipt,
+         created_at, ended_at)
+    SELECT g.seq, g.id, g.topic, g.message_type, g.message_key, 'delivered', 0, 0, false, '[]'::jsonb, g.receipt,
+        g.created_at, clock_timestamp()
+    FROM gone AS g
+    WHERE $10
+    ON CONFLICT (seq) DO NOTHING
+),
+ended AS (
+    DELETE FROM outbox_journal AS j
+    USING held
+    WHERE j.epoch = $1 AND (j.batch_no = ANY ($5) OR (j.batch_no = $6 AND NOT held.unchanged))
+),
+begun AS (
+    INSERT INTO outbox_journal (epoch, batch_no, alone, places)
+    SELECT $1, $6, $7, $8 FROM held WHERE held.unchanged AND $6 IS NOT NULL
+    ON CONFLICT (epoch, batch_no) DO UPDATE SET alone = excluded.alone, places = excluded.places
+)
+SELECT held.unchanged, (SELECT count(*) FROM gone) FROM held

@@ -1,0 +1,8 @@
+-- At most $2 rows older than $1 microseconds. Plan: the oldest entries of the index on ended_at, and a TID scan.
+DELETE FROM outbox_history
+WHERE ctid = ANY (ARRAY (
+    SELECT ctid FROM outbox_history
+    WHERE ended_at <= (SELECT clock_timestamp() - $1 * interval '1 microsecond')
+    ORDER BY ended_at
+    LIMIT $2
+    FOR UPDATE SKIP LOCKED))
