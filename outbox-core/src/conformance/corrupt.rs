@@ -28,13 +28,13 @@ pub mod checks {
 /// [`CorruptFixture`](crate::conformance::CorruptFixture).
 #[macro_export]
 macro_rules! corrupt_conformance {
-    ($fixture:ty $(, except $check:ident = $why:literal)* $(,)?) => {
+    ($fixture:ty $(, needs $needs:literal)? $(, except $check:ident = $why:literal)* $(,)?) => {
         mod corrupt_conformance {
             #[allow(unused_imports)]
             use super::*;
             $crate::__conformance_tests! {
                 ($) corrupt, $fixture, <$fixture as $crate::conformance::StoreFixture>::fresh(),
-                [$($check = $why),*],
+                [$($needs)?], [$($check = $why),*],
                 [
                     a_corrupt_row_can_be_ended,
                     a_corrupt_row_comes_as_an_error_in_its_place,

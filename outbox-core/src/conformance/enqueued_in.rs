@@ -19,13 +19,13 @@ pub mod checks {
 /// [`StoreFixture`](crate::conformance::StoreFixture) whose outbox is one.
 #[macro_export]
 macro_rules! enqueued_in_conformance {
-    ($fixture:ty $(, except $check:ident = $why:literal)* $(,)?) => {
+    ($fixture:ty $(, needs $needs:literal)? $(, except $check:ident = $why:literal)* $(,)?) => {
         mod enqueued_in_conformance {
             #[allow(unused_imports)]
             use super::*;
             $crate::__conformance_tests! {
                 ($) enqueued_in, $fixture, <$fixture as $crate::conformance::StoreFixture>::fresh(),
-                [$($check = $why),*],
+                [$($needs)?], [$($check = $why),*],
                 [
                     a_transaction_that_enqueued_nothing_shows_nothing,
                     duplicates_do_not_show_as_enqueued,

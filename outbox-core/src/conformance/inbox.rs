@@ -21,13 +21,13 @@ pub mod checks {
 /// [`StoreFixture`](crate::conformance::StoreFixture) whose outbox is one.
 #[macro_export]
 macro_rules! inbox_conformance {
-    ($fixture:ty $(, except $check:ident = $why:literal)* $(,)?) => {
+    ($fixture:ty $(, needs $needs:literal)? $(, except $check:ident = $why:literal)* $(,)?) => {
         mod inbox_conformance {
             #[allow(unused_imports)]
             use super::*;
             $crate::__conformance_tests! {
                 ($) inbox, $fixture, <$fixture as $crate::conformance::StoreFixture>::fresh(),
-                [$($check = $why),*],
+                [$($needs)?], [$($check = $why),*],
                 [
                     a_handled_message_is_known_to_its_consumer,
                     a_message_is_handled_once_within_a_transaction,

@@ -40,6 +40,8 @@
 //!
 //! A check that cannot apply is named with its reason, and shows as ignored:
 //! `store_conformance!(Memory, except an_empty_payload_is_claimed = "this database has no empty values");`
+//! A suite that needs a server says so, and is ignored unless asked for with `--ignored`:
+//! `store_conformance!(Served, needs "a server; start one and set TEST_URL");`
 //!
 //! | Macro | What it wants |
 //! | --- | --- |
@@ -112,17 +114,19 @@ async fn drop_after<T>(polls: u32, future: impl Future<Output = T>) -> Option<T>
     None
 }
 
-/// Expands to one `#[test]` per check; those that are excepted are ignored, for the reason given.
+/// Expands to one `#[test]` per check; those that are excepted, or all that need something, are
+/// ignored, for the reason given.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __conformance_tests {
     (
-        ($d:tt) $suite:ident, $fixture:ty, $open:expr, [$($except:ident = $why:literal),*], [$($check:ident,)*]
+        ($d:tt) $suite:ident, $fixture:ty, $open:expr, [$($needs:literal)?], [$($except:ident = $why:literal),*],
+        [$($check:ident,)*]
     ) => {
         // One arm per exception; all others fall through to the last.
         macro_rules! conformance_test {
             $(($except, $d test:item) => { #[ignore = $why] $d test };)*
-            ($d other:ident, $d test:item) => { $d test };
+            ($d other:ident, $d test:item) => { $(#[ignore = $needs])? $d test };
         }
         $(conformance_test!($check, #[test] fn $check() {
             $crate::conformance::run(async {

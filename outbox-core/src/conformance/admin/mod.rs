@@ -20,13 +20,13 @@ pub mod checks {
 /// [`StoreFixture`](crate::conformance::StoreFixture) whose outbox is one and keeps a history.
 #[macro_export]
 macro_rules! admin_conformance {
-    ($fixture:ty $(, except $check:ident = $why:literal)* $(,)?) => {
+    ($fixture:ty $(, needs $needs:literal)? $(, except $check:ident = $why:literal)* $(,)?) => {
         mod admin_conformance {
             #[allow(unused_imports)]
             use super::*;
             $crate::__conformance_tests! {
                 ($) admin, $fixture, <$fixture as $crate::conformance::StoreFixture>::fresh(),
-                [$($check = $why),*],
+                [$($needs)?], [$($check = $why),*],
                 [
                     every_act_is_recorded_with_who_and_why,
                     an_act_that_does_not_say_who_and_why_is_refused,

@@ -69,13 +69,13 @@ pub mod checks {
 /// [`StoreFixture`](crate::conformance::StoreFixture).
 #[macro_export]
 macro_rules! store_conformance {
-    ($fixture:ty $(, except $check:ident = $why:literal)* $(,)?) => {
+    ($fixture:ty $(, needs $needs:literal)? $(, except $check:ident = $why:literal)* $(,)?) => {
         mod store_conformance {
             #[allow(unused_imports)]
             use super::*;
             $crate::__conformance_tests! {
                 ($) store, $fixture, <$fixture as $crate::conformance::StoreFixture>::fresh(),
-                [$($check = $why),*],
+                [$($needs)?], [$($check = $why),*],
                 [
                     rollback_leaves_nothing_to_claim,
                     commit_makes_messages_claimable,

@@ -59,7 +59,7 @@ macro_rules! transport_conformance {
             use super::*;
             $crate::__conformance_tests! {
                 ($) transport, $fixture, <$fixture as $crate::conformance::TransportFixture>::fresh(),
-                [$($check = $why),*],
+                [], [$($check = $why),*],
                 [
                     after_a_drop_the_next_batch_gets_its_own_outcomes,
                     what_was_recorded_before_a_drop_is_true,

@@ -1,0 +1,5 @@
+//! What every store promises, of `PostgresOutbox`, and what is PostgreSQL's own. Every test needs a server.
+#![cfg(feature = "postgres")]
+
+mod conformance;
+mod fixture;
