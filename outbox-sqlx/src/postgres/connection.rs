@@ -18,22 +18,11 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// What holds for every connection of our own.
 ///
 /// The timeouts end what a dispatcher that was cut off left behind, before its locks are in a successor's way.
-/// Every statement finds its rows by an index. Planned while a table was empty, PostgreSQL would keep a hash join over
-/// a sequential scan for good, so these plans are switched off; with them off, the costs look enormous, and would
-/// start the just-in-time compiler.
-const SETTINGS: &str = "
-    SET default_transaction_isolation = 'read committed';
-    SET default_transaction_read_only = off;
-    SET lock_timeout = '5s';
-    SET idle_in_transaction_session_timeout = '10s';
-    SET enable_seqscan = off;
-    SET enable_hashjoin = off;
-    SET enable_mergejoin = off;
-    SET plan_cache_mode = force_generic_plan;
-    SET jit = off;
-    SELECT set_config('synchronous_commit', 'on', false)
-    WHERE current_setting('synchronous_commit') IN ('off', 'local');
-";
+/// Every statement finds its rows by an index, in the order in which it wants them. Planned while a table was empty,
+/// PostgreSQL would keep a hash join over a sequential scan, or a sort of all that is waiting, for good; so these plans
+/// are switched off where there is another. What has none looks enormously dear then, and would start the just-in-time
+/// compiler.
+const SETTINGS: &str = include_str!("sql/settings.sql");
 
 /// A connection that is opened when it is first needed, and used by one call at a time.
 #[derive(Debug)]

@@ -2,4 +2,9 @@
 #![cfg(feature = "postgres")]
 
 mod conformance;
+mod dispatchers;
 mod fixture;
+mod plain_sql;
+mod plans;
+mod reading;
+mod slots;
