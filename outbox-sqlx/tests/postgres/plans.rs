@@ -48,7 +48,7 @@ const PINNED: [(&str, &str); 17] = [
     ("blocked_keys", "Index Cond: ((topic = wanted.topic) AND (message_key = wanted.message_key))"),
     ("claim_due", "Index Cond: (seq = wanted.seq)"),
     ("due_places", "Index Only Scan using outbox_deferred_due"),
-    ("due_topics", "Index Cond: (topic > topics_1.topic)"),
+    ("due_topics", "Index Cond: ((topic = topics.topic) AND (due_at > $1))"),
     ("settle_delivered", "TID Cond: (ctid = d.lies_at)"),
     ("settle_delivered", "Index Cond: ((epoch = $1) AND (batch_no = ANY (held_2.ends)))"),
     ("set_aside_again", "Index Cond: (seq = v.seq)"),

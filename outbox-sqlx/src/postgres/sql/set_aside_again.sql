@@ -4,7 +4,7 @@
 -- Plan: the list, and a lookup by primary key each.
 UPDATE outbox_deferred AS d
 SET state = v.state,
-    due_at = $8 + v.delay * interval '1 microsecond',
+    due_at = $8::timestamptz + v.delay * interval '1 microsecond',
     attempts = coalesce(v.attempts, d.attempts),
     crashes = coalesce(v.crashes, d.crashes),
     in_doubt = coalesce(v.in_doubt, d.in_doubt),
@@ -13,7 +13,7 @@ SET state = v.state,
         WHEN jsonb_array_length(d.failures) >= 10 THEN (d.failures - 0) || v.failure::jsonb
         ELSE d.failures || v.failure::jsonb
     END,
-    set_aside_at = $8
+    set_aside_at = $8::timestamptz
 FROM unnest($1::bigint[], $2::text[], $3::bigint[], $4::integer[], $5::integer[], $6::boolean[], $7::text[])
     AS v (seq, state, delay, attempts, crashes, in_doubt, failure)
 WHERE d.seq = v.seq

@@ -19,8 +19,8 @@ SELECT m.seq, m.id, m.topic, m.message_type, m.message_key, m.content_type, m.he
             SELECT FROM outbox_deferred AS head
             WHERE head.topic = m.topic AND head.message_key = m.message_key
                 AND head.state IN ('waiting', 'parked') AND head.seq < m.seq)
-        THEN $8 + m.delay * interval '1 microsecond' END,
+        THEN $8::timestamptz + m.delay * interval '1 microsecond' END,
     coalesce(m.attempts, 0), coalesce(m.crashes, 0), coalesce(m.in_doubt, false),
     CASE WHEN m.failure IS NULL THEN '[]'::jsonb ELSE jsonb_build_array(m.failure::jsonb) END,
-    $8, m.payload
+    $8::timestamptz, m.payload
 FROM moved AS m

@@ -9,9 +9,9 @@ WITH me AS MATERIALIZED (
     SELECT s.changes FROM outbox_sessions AS s WHERE s.epoch = $1 AND s.fenced_at IS NULL FOR UPDATE
 ),
 held AS MATERIALIZED (
-    SELECT said.unchanged, CASE WHEN said.unchanged THEN $5 ELSE array_append($5, $6) END AS ends
+    SELECT said.unchanged, CASE WHEN said.unchanged THEN $5::bigint[] ELSE array_append($5::bigint[], $6::bigint) END AS ends
     FROM me
-    CROSS JOIN LATERAL (SELECT me.changes = coalesce($9, me.changes) AS unchanged) AS said
+    CROSS JOIN LATERAL (SELECT me.changes = coalesce($9::bigint, me.changes) AS unchanged) AS said
     WHERE (SELECT count(*) FROM outbox_leases AS l WHERE l.epoch = $1 AND l.slot = ANY ($2))
         = cardinality($2::smallint[])
 ),
