@@ -178,6 +178,7 @@ async fn write_redrive(
     }
     let places: Vec<i64> = found.iter().map(|(seq, _)| *seq).collect();
     record(tx, &sql.record_redrive, &places, now, act).await?;
+    sqlx::query(sql.start_anew.clone()).bind(&places).bind(Micros(now)).execute(&mut *tx).await?;
     if !dead.is_empty() {
         sqlx::query(sql.redrive_dead.clone()).bind(&dead).execute(&mut *tx).await?;
         sqlx::query(sql.delete_deferred.clone()).bind(&dead).execute(&mut *tx).await?;

@@ -67,7 +67,7 @@ pub(super) async fn claim(
         },
     };
     let mut work = Work { sql, request, slots, now, snapshot, cursor, claim: Claim::default() };
-    let mut room = Room { messages: request.limit.max(1), bytes: request.max_bytes };
+    let mut room = Room { messages: request.limit.max(1), bytes: request.max_bytes.max(1) };
     let mut due = match look.try_get(3)? {
         true => work.due(connection, room.messages).await?,
         false => Vec::new(),

@@ -50,7 +50,7 @@ const PINNED: [(&str, &str); 17] = [
     ("due_places", "Index Only Scan using outbox_deferred_due"),
     ("due_topics", "Index Cond: ((topic = topics.topic) AND (due_at > $1))"),
     ("settle_delivered", "TID Cond: (ctid = d.lies_at)"),
-    ("settle_delivered", "Index Cond: ((epoch = $1) AND (batch_no = ANY (held_2.ends)))"),
+    ("settle_delivered", "Index Cond: ((batch_no = ANY ($5)) AND (epoch = $1))"),
     ("set_aside_again", "Index Cond: (seq = v.seq)"),
     ("set_aside_fresh", "Index Cond: (seq = v.seq)"),
     ("set_aside_fresh", "Index Cond: ((topic = m.topic) AND (message_key = m.message_key) AND (seq < m.seq))"),

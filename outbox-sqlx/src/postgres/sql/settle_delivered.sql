@@ -9,9 +9,8 @@ WITH me AS MATERIALIZED (
     SELECT s.changes FROM outbox_sessions AS s WHERE s.epoch = $1 AND s.fenced_at IS NULL FOR UPDATE
 ),
 held AS MATERIALIZED (
-    SELECT said.unchanged, CASE WHEN said.unchanged THEN $5::bigint[] ELSE array_append($5::bigint[], $6::bigint) END AS ends
+    SELECT me.changes = coalesce($9, me.changes) AS unchanged
     FROM me
-    CROSS JOIN LATERAL (SELECT me.changes = coalesce($9::bigint, me.changes) AS unchanged) AS said
     WHERE (SELECT count(*) FROM outbox_leases AS l WHERE l.epoch = $1 AND l.slot = ANY ($2))
         = cardinality($2::smallint[])
 ),
@@ -34,11 +33,17 @@ noted AS (
 ended AS (
     DELETE FROM outbox_journal AS j
     USING held
-    WHERE j.epoch = $1 AND j.batch_no = ANY (held.ends)
+    WHERE j.epoch = $1 AND j.batch_no = ANY ($5)
+),
+-- An earlier try, whose answer was lost, may have begun what is not begun now.
+unbegun AS (
+    DELETE FROM outbox_journal AS j
+    USING held
+    WHERE j.epoch = $1 AND j.batch_no = $6 AND NOT held.unchanged
 ),
 begun AS (
     INSERT INTO outbox_journal (epoch, batch_no, alone, places)
     SELECT $1, $6, $7::boolean, $8::bigint[] FROM held WHERE held.unchanged AND $6 IS NOT NULL
-    ON CONFLICT (epoch, batch_no) DO UPDATE SET alone = excluded.alone, places = excluded.places
+    ON CONFLICT (batch_no, epoch) DO UPDATE SET alone = excluded.alone, places = excluded.places
 )
 SELECT held.unchanged, (SELECT count(*) FROM gone) FROM held
