@@ -8,7 +8,7 @@ use outbox_core::{
     PageRequest, Selection, StoreError, StoreErrorKind, Tally, TopicCounts,
 };
 use sqlx::postgres::PgRow;
-use sqlx::{Row, PgConnection};
+use sqlx::{PgConnection, Row};
 use uuid::Uuid;
 
 use super::error::store_error;
@@ -121,11 +121,7 @@ async fn counts(conn: &mut PgConnection, sql: &Statements) -> Result<Vec<TopicCo
     Ok(topics)
 }
 
-async fn list(
-    conn: &mut PgConnection,
-    sql: &Statements,
-    request: &PageRequest,
-) -> Result<Page, sqlx::Error> {
+async fn list(conn: &mut PgConnection, sql: &Statements, request: &PageRequest) -> Result<Page, sqlx::Error> {
     let Micros(now) = sqlx::query_scalar(sql.clock.clone()).fetch_one(&mut *conn).await?;
     let (name, lies) = request.state.map(named).map_or((None, None), |(name, lies)| (Some(name), lies));
     let limit = request.limit as usize;

@@ -17,6 +17,9 @@ use super::statements::Statements;
 /// [`Place::hint`] of a message that was set aside; that of a fresh one tells where its row lies.
 pub(super) const SET_ASIDE: u64 = u64::MAX;
 
+/// The most statements that one claim reads fresh messages with.
+const MOST_STATEMENTS: usize = 16;
+
 /// How far a session has read; lives in memory.
 #[derive(Debug, Clone)]
 pub(super) struct Cursor {
@@ -41,12 +44,15 @@ pub(super) async fn claim(
 ) -> Result<(Claim, Cursor), sqlx::Error> {
     let slots: Vec<i16> = request.slots.iter().map(|slot| decode::number_of(*slot)).collect();
     let reads_on = |cursor: &Cursor| {
-        !request.restart && cursor.connection == number && slots.iter().all(|slot| cursor.slots.contains(slot))
+        !request.restart
+            && cursor.connection == number
+            && slots.iter().all(|slot| cursor.slots.contains(slot))
     };
     let first = !cursor.as_ref().is_some_and(reads_on);
     // No transaction around these reads: only the caller's own settlements move messages of its slots, and what it
     // settles it holds. An act of a person that comes in between is told by the count of changes, read first.
-    let look = sqlx::query(sql.look.clone()).bind(request.epoch.0).bind(first).fetch_one(&mut *connection).await?;
+    let look =
+        sqlx::query(sql.look.clone()).bind(request.epoch.0).bind(first).fetch_one(&mut *connection).await?;
     let Micros(now) = look.try_get(0)?;
     let snapshot = Snapshot::parse(look.try_get(4)?)
         .ok_or_else(|| sqlx::Error::Decode("the snapshot has an unknown form".into()))?;
@@ -57,7 +63,7 @@ pub(super) async fn claim(
             reading: Reading::First {
                 snapshot: snapshot.clone(),
                 mark: i64::MIN,
-                last: look.try_get::<Option<i64>, _>(5)?.unwrap_or(i64::MIN),
+                last: look.try_get::<Option<i64>, _>(5)?.unwrap_or(0),
             },
             slots: slots.clone(),
             connection: number,
@@ -129,15 +135,22 @@ struct Work<'a> {
 impl Work<'_> {
     /// Adds fresh messages that were not read yet.
     async fn fresh(&mut self, connection: &mut PgConnection, room: &mut Room) -> Result<(), sqlx::Error> {
-        while !room.is_full() {
+        // What walks over dead rows only must answer now and then.
+        for _ in 0..MOST_STATEMENTS {
+            if room.is_full() {
+                break;
+            }
             let page = room.messages;
             let next = self.cursor.reading.next(&self.snapshot);
-            let Some(query) = self.query(next, i64::try_from(page).unwrap_or(i64::MAX)) else { return Ok(()) };
+            let Some(query) = self.query(next, i64::try_from(page).unwrap_or(i64::MAX)) else {
+                return Ok(());
+            };
             let mut rows = query.fetch(&mut *connection);
             let mut read = 0;
             while let Some(row) = rows.try_next().await? {
                 read += 1;
-                let place = Place { slot: decode::slot(&row)?, seq: decode::seq(&row)?, hint: lies_at(&row)? };
+                let place =
+                    Place { slot: decode::slot(&row)?, seq: decode::seq(&row)?, hint: lies_at(&row)? };
                 self.cursor.reading.passed(xid(&row)?, place.seq);
                 if self.request.held.contains(&place) {
                     continue;
@@ -161,9 +174,9 @@ impl Work<'_> {
         let slots = self.slots.clone();
         Some(match next {
             Next::Nothing => return None,
-            Next::First { mark, last, snapshot } => sqlx::query(self.sql.claim_first.clone())
+            Next::First { mark, upto, snapshot } => sqlx::query(self.sql.claim_first.clone())
                 .bind(mark)
-                .bind(last)
+                .bind(upto)
                 .bind(slots)
                 .bind(snapshot)
                 .bind(limit),
@@ -185,10 +198,12 @@ impl Work<'_> {
 
     /// The places that are due in the topics wanted, longest due first, at most `limit`; notes what is due next.
     async fn due(&mut self, connection: &mut PgConnection, limit: usize) -> Result<Vec<i64>, sqlx::Error> {
-        let topics =
-            sqlx::query(self.sql.due_topics.clone()).bind(Micros(self.now)).fetch_all(&mut *connection).await?;
+        let topics = sqlx::query(self.sql.due_topics.clone())
+            .bind(Micros(self.now))
+            .fetch_all(&mut *connection)
+            .await?;
         let held = self.request.held.iter().filter(|place| place.hint == SET_ASIDE).count();
-        let most = i64::try_from(limit + held).unwrap_or(i64::MAX);
+        let most = i64::try_from(limit.saturating_add(held)).unwrap_or(i64::MAX);
         let mut due: Vec<(i64, i64)> = Vec::new();
         for row in topics {
             let topic: &str = row.try_get(0)?;
@@ -209,9 +224,8 @@ impl Work<'_> {
                 .bind(&self.slots)
                 .fetch_all(&mut *connection)
                 .await?;
-            let is_free = |seq: i64, slot: Slot| {
-                !self.request.held.contains(&Place { slot, seq, hint: SET_ASIDE })
-            };
+            let is_free =
+                |seq: i64, slot: Slot| !self.request.held.contains(&Place { slot, seq, hint: SET_ASIDE });
             let free = places.into_iter().filter(|(_, seq, slot)| is_free(*seq, decode::slot_of(*slot)));
             due.extend(free.map(|(due_at, seq, _)| (due_at.0, seq)));
         }
@@ -240,9 +254,12 @@ impl Work<'_> {
             let count = |column| row.try_get::<i32, _>(column).map(|count| u32::try_from(count).unwrap_or(0));
             let tally =
                 Tally { attempts: count(MORE)?, crashes: count(MORE + 1)?, in_doubt: row.try_get(MORE + 2)? };
-            let behind = row.try_get(MORE + 3)?;
-            self.add(&row, place, tally, behind, None, room);
             last = Some(place.seq);
+            // Asked for here: as a condition it would lead the planner to the index of what is due.
+            if !row.try_get(MORE + 4)? {
+                continue;
+            }
+            self.add(&row, place, tally, row.try_get(MORE + 3)?, None, room);
             if room.is_full() {
                 break;
             }

@@ -86,7 +86,9 @@ impl OwnConnection {
             Ok(opened) => opened.map_err(|error| store_error("connect to the database", error)),
             Err(_) => Err(StoreError::new(
                 StoreErrorKind::Unavailable,
-                format!("could not connect to the database within {CONNECT_TIMEOUT:?}; check it and try again"),
+                format!(
+                    "could not connect to the database within {CONNECT_TIMEOUT:?}; check it and try again"
+                ),
             )),
         }
     }

@@ -95,8 +95,12 @@ async fn answer(
     let Some(mut stored) = stored else { return Ok(answers) };
     // Of two with one id only the first can be the stored one.
     let is_left_out = |(_, message): &(usize, &NewMessage)| !stored.remove(message.id().as_uuid());
-    let left_out: Vec<(usize, &NewMessage)> =
-        messages.iter().enumerate().filter(|(_, m)| m.idempotency_key().is_some()).filter(is_left_out).collect();
+    let left_out: Vec<(usize, &NewMessage)> = messages
+        .iter()
+        .enumerate()
+        .filter(|(_, m)| m.idempotency_key().is_some())
+        .filter(is_left_out)
+        .collect();
     if left_out.is_empty() {
         return Ok(answers);
     }

@@ -22,9 +22,10 @@ pub(super) fn store_error(what: &str, error: sqlx::Error) -> StoreError {
 fn of_state(state: &str) -> (StoreErrorKind, &'static str) {
     use StoreErrorKind::{Other, Schema, Unavailable};
     match state {
-        "42P01" | "42703" | "42883" => {
-            (Schema, "the tables are missing or too old; run `PostgresOutbox::migrate`, and check the search_path")
-        }
+        "42P01" | "42703" | "42883" => (
+            Schema,
+            "the tables are missing or too old; run `PostgresOutbox::migrate`, and check the search_path",
+        ),
         "42501" => (Schema, "the role lacks a right on the outbox tables; grant it"),
         "40001" | "40P01" | "55P03" => {
             (Unavailable, "another transaction was in the way; roll this one back and try again")
@@ -32,7 +33,9 @@ fn of_state(state: &str) -> (StoreErrorKind, &'static str) {
         "57014" => (Unavailable, "it took too long and was cancelled; try again"),
         "25006" => (Unavailable, "the server is read-only, perhaps a replica; connect to the primary"),
         _ => match &state.as_bytes()[..state.len().min(2)] {
-            b"08" | b"53" | b"57" | b"58" => (Unavailable, "the server is not available; check it and try again"),
+            b"08" | b"53" | b"57" | b"58" => {
+                (Unavailable, "the server is not available; check it and try again")
+            }
             b"28" | b"3D" => (Unavailable, "the server refuses the login; check the user and the database"),
             _ => (Other, "this is not expected; see the error below"),
         },

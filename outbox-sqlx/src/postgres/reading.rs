@@ -6,14 +6,19 @@
 //! nothing. Within one *window*, from one snapshot to the next, rows are read in the order of their transactions;
 //! what commits meanwhile is left for the next window, since it may follow something that was passed already.
 //!
-//! The first reading goes by place instead, so that rows with transaction numbers of another server are read too.
+//! The first reading goes by place instead, so that rows with transaction numbers of another server are read too. It
+//! goes in steps: where a snapshot that somebody keeps holds on to millions of dead rows, each statement walks over no
+//! more than a step of them, and the next claim goes on behind it.
 
 use super::snapshot::Snapshot;
+
+/// How many places the first reading walks over in one statement.
+const STEP: i64 = 1_000_000;
 
 /// How far a session has read.
 #[derive(Debug, Clone)]
 pub(super) enum Reading {
-    /// From the beginning by place: after `mark`, up to `last`, what `snapshot` sees.
+    /// From the beginning by place: after `mark`, what `snapshot` sees; `last` was the latest place then.
     First { snapshot: Snapshot, mark: i64, last: i64 },
     /// Everything that this snapshot sees.
     Read(Snapshot),
@@ -43,9 +48,22 @@ enum Part {
 /// The statement that reads on.
 #[derive(Debug)]
 pub(super) enum Next {
-    First { mark: i64, last: i64, snapshot: String },
-    Late { xids: Vec<String>, xid: String, seq: i64 },
-    On { xid: String, seq: i64, xmax: String, snapshot: String },
+    First {
+        mark: i64,
+        upto: i64,
+        snapshot: String,
+    },
+    Late {
+        xids: Vec<String>,
+        xid: String,
+        seq: i64,
+    },
+    On {
+        xid: String,
+        seq: i64,
+        xmax: String,
+        snapshot: String,
+    },
     /// There is nothing that `now` sees and was not read.
     Nothing,
 }
@@ -68,16 +86,19 @@ impl Reading {
         }
         match self {
             Self::First { snapshot, mark, last } => {
-                Next::First { mark: *mark, last: *last, snapshot: snapshot.to_string() }
+                Next::First { mark: *mark, upto: step(*mark, *last), snapshot: snapshot.to_string() }
             }
             Self::Read(_) => Next::Nothing,
             Self::Window(window) => {
                 let (xid, seq) = (window.xid.to_string(), window.seq);
                 match window.part {
                     Part::Late => Next::Late { xids: window.late(), xid, seq },
-                    Part::On => {
-                        Next::On { xid, seq, xmax: window.to.xmax.to_string(), snapshot: window.to.to_string() }
-                    }
+                    Part::On => Next::On {
+                        xid,
+                        seq,
+                        xmax: window.to.xmax.to_string(),
+                        snapshot: window.to.to_string(),
+                    },
                 }
             }
         }
@@ -95,12 +116,21 @@ impl Reading {
     /// The statement brought all it could.
     pub(super) fn drained(&mut self) {
         match self {
-            Self::First { snapshot, .. } => *self = Self::Read(snapshot.clone()),
+            Self::First { snapshot, mark, last } => match step(*mark, *last) {
+                i64::MAX => *self = Self::Read(snapshot.clone()),
+                upto => *mark = upto,
+            },
             Self::Window(window) if window.part == Part::Late => window.go_on(),
             Self::Window(window) => *self = Self::Read(window.to.clone()),
             Self::Read(_) => {}
         }
     }
+}
+
+/// The end of the step after `mark`; without one, since rows of another server may lie above, from `last` on.
+fn step(mark: i64, last: i64) -> i64 {
+    let upto = mark.max(0).saturating_add(STEP);
+    if upto < last { upto } else { i64::MAX }
 }
 
 impl Window {
@@ -111,5 +141,45 @@ impl Window {
 
     fn go_on(&mut self) {
         (self.part, self.xid, self.seq) = (Part::On, self.from.xmax, i64::MIN);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn snapshot(text: &str) -> Snapshot {
+        Snapshot::parse(text).unwrap()
+    }
+
+    #[test]
+    fn the_first_reading_covers_every_place_step_by_step() {
+        let now = snapshot("10:10:");
+        let mut reading = Reading::First { snapshot: now.clone(), mark: i64::MIN, last: 2_500_000 };
+        let mut steps = Vec::new();
+        while let Next::First { mark, upto, .. } = reading.next(&now) {
+            steps.push((mark, upto));
+            reading.drained();
+        }
+        let expected = [(i64::MIN, STEP), (STEP, 2 * STEP), (2 * STEP, i64::MAX)];
+        assert_eq!(steps, expected);
+    }
+
+    #[test]
+    fn a_window_reads_the_late_ones_first_and_then_those_that_started_since() {
+        let (from, to) = (snapshot("10:20:10,12,14"), snapshot("12:30:12"));
+        let mut reading = Reading::Read(from);
+        let Next::Late { xids, .. } = reading.next(&to) else { panic!("{reading:?}") };
+        assert_eq!(xids, ["10", "14"], "12 is still running");
+        reading.passed(14, 3);
+        let Next::Late { xids, xid, seq } = reading.next(&to) else { panic!("{reading:?}") };
+        assert_eq!((xids, xid.as_str(), seq), (vec!["14".to_owned()], "14", 3), "reads on within a transaction");
+        reading.drained();
+        let Next::On { xid, xmax, snapshot: seen, .. } = reading.next(&to) else { panic!("{reading:?}") };
+        assert_eq!((xid.as_str(), xmax.as_str(), seen.as_str()), ("20", "30", "12:30:12"));
+        reading.drained();
+        assert!(matches!(reading.next(&to), Next::Nothing), "nothing happened since");
+        let Next::Late { xids, .. } = reading.next(&snapshot("30:30:")) else { panic!("{reading:?}") };
+        assert_eq!(xids, ["12"], "the one that ran on");
     }
 }

@@ -31,8 +31,7 @@ pub(super) async fn settle(
         return Ok(fence);
     }
     let mut tx = connection.begin().await?;
-    let fence =
-        sqlx::query(sql.fence.clone()).bind(epoch.0).bind(&slots).fetch_optional(&mut *tx).await?;
+    let fence = sqlx::query(sql.fence.clone()).bind(epoch.0).bind(&slots).fetch_optional(&mut *tx).await?;
     let Some(fence) = fence.filter(|row| row.try_get(2).unwrap_or(false)) else {
         tx.rollback().await?;
         return Ok(Fence::Lost);

@@ -34,11 +34,11 @@ use sqlx::{Sqlite, Transaction};
 
 pub use config::SqliteOutboxBuilder;
 
+use crate::Migration;
 use claim::Cursor;
 use config::Retention;
 use connection::OwnConnection;
 use error::store_error;
-use crate::Migration;
 use statements::{DEFAULT_PREFIX, Statements};
 
 /// An outbox in an SQLite file: enqueues in the caller's transaction, and is the store of a dispatcher.

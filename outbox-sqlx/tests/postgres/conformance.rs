@@ -39,12 +39,14 @@ impl<const HISTORY: bool> StoreFixture for Suite<HISTORY> {
 #[async_trait]
 impl<const HISTORY: bool> CorruptFixture for Suite<HISTORY> {
     async fn insert_corrupt(&self, topic: &str, key: Option<&str>) {
-        sqlx::query("INSERT INTO outbox_messages (topic, message_key, payload, headers) VALUES ($1, $2, 'x', '[1]')")
-            .bind(topic)
-            .bind(key)
-            .execute(&self.0.pool)
-            .await
-            .unwrap();
+        sqlx::query(
+            "INSERT INTO outbox_messages (topic, message_key, payload, headers) VALUES ($1, $2, 'x', '[1]')",
+        )
+        .bind(topic)
+        .bind(key)
+        .execute(&self.0.pool)
+        .await
+        .unwrap();
     }
 }
 

@@ -5,7 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use outbox_core::{
-    Delivery, Dispatcher, LeasedDispatcher, MessageId, Outcome, PerMessage, Route, SendOne, Settings, async_trait,
+    Delivery, Dispatcher, LeasedDispatcher, MessageId, Outcome, PerMessage, Route, SendOne, Settings,
+    async_trait,
 };
 use tokio::task::JoinHandle;
 
@@ -160,7 +161,8 @@ async fn a_dispatcher_that_joins_gets_its_share_of_the_work_without_a_duplicate(
     let second = start(&schema, &receiver, 2).await;
     let shared = async {
         // The newcomer owns its half after a renewal or two of the other.
-        while schema.number("SELECT count(DISTINCT epoch) FROM outbox_leases WHERE epoch IS NOT NULL").await < 2
+        while schema.number("SELECT count(DISTINCT epoch) FROM outbox_leases WHERE epoch IS NOT NULL").await
+            < 2
             || schema.number("SELECT count(*) FROM outbox_leases WHERE epoch IS NULL").await > 0
         {
             tokio::time::sleep(Duration::from_millis(20)).await;

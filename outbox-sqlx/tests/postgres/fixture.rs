@@ -33,13 +33,14 @@ impl Schema {
 
 /// The server that the tests use.
 pub(crate) fn server() -> PgConnectOptions {
-    let url = std::env::var("TEST_POSTGRES_URL").expect("TEST_POSTGRES_URL names a server; see scripts/services");
+    let url =
+        std::env::var("TEST_POSTGRES_URL").expect("TEST_POSTGRES_URL names a server; see scripts/services");
     PgConnectOptions::from_str(&url).unwrap()
 }
 
 /// Connections to one schema.
 pub(crate) async fn pool(schema: &str) -> PgPool {
-    let options = server().options([("search_path", schema)]);
+    let options = server().options([("search_path", schema)]).application_name(schema);
     PgPoolOptions::new()
         .max_connections(8)
         .acquire_timeout(Duration::from_secs(60))
@@ -167,8 +168,7 @@ impl Session {
 }
 
 pub(crate) fn texts(claimed: &[Claimed]) -> Vec<String> {
-    let text = |claimed: &Claimed| {
-        String::from_utf8(claimed.message.as_ref().unwrap().payload.to_vec()).unwrap()
-    };
+    let text =
+        |claimed: &Claimed| String::from_utf8(claimed.message.as_ref().unwrap().payload.to_vec()).unwrap();
     claimed.iter().map(text).collect()
 }

@@ -10,7 +10,7 @@ use crate::fixture::{Schema, Session, message, texts};
 /// Runs `psql`, which is not our code, in the schema.
 async fn psql(schema: &Schema, sql: &str) -> String {
     let url = std::env::var("TEST_POSTGRES_URL").unwrap();
-    let answer = Command::new("psql")
+    let answer = Command::new(std::env::var("PSQL").unwrap_or_else(|_| "psql".to_owned()))
         .args(["-X", "-q", "-At", "-v", "ON_ERROR_STOP=1", "-c", sql, &url])
         .env("PGOPTIONS", format!("-c search_path={}", schema.name))
         .stdin(Stdio::null())

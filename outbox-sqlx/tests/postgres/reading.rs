@@ -33,7 +33,11 @@ async fn what_commits_during_the_first_reading_is_not_passed_by_what_follows_it(
     schema.outbox.enqueue(&mut late, &[message("a", "late 2")]).await.unwrap();
     schema.send(&[message("x", "4")]).await;
     let mut session = Session::start(&schema.outbox).await;
-    assert_eq!(session.deliver(2).await, ["1", "2"], "the reading has passed the first place of the open one");
+    assert_eq!(
+        session.deliver(2).await,
+        ["1", "2"],
+        "the reading has passed the first place of the open one"
+    );
     late.commit().await.unwrap();
     schema.send(&[message("a", "after")]).await;
     let rest = session.drain(1).await;
@@ -60,7 +64,9 @@ async fn what_commits_within_a_window_is_not_passed_by_what_follows_it() {
 #[ignore = "needs TEST_POSTGRES_URL; scripts/test starts a server"]
 async fn a_prepared_transaction_is_read_once_it_commits() {
     let schema = Schema::new().await;
-    if schema.number("SELECT setting::bigint FROM pg_settings WHERE name = 'max_prepared_transactions'").await == 0 {
+    if schema.number("SELECT setting::bigint FROM pg_settings WHERE name = 'max_prepared_transactions'").await
+        == 0
+    {
         panic!("this server has no prepared transactions; set max_prepared_transactions");
     }
     let mut session = Session::start(&schema.outbox).await;
@@ -109,7 +115,11 @@ async fn rows_of_another_server_are_read_by_the_next_session_in_their_order() {
     let mut session = Session::start(&schema.outbox).await;
     assert_eq!(session.deliver(2).await, ["1", "2"]);
     schema.send(&[message("a", "8")]).await;
-    assert_eq!(session.drain(2).await, ["3", "4", "5", "6", "7", "8"], "each once, in the order of their places");
+    assert_eq!(
+        session.drain(2).await,
+        ["3", "4", "5", "6", "7", "8"],
+        "each once, in the order of their places"
+    );
     schema.send(&[message("a", "9")]).await;
     assert_eq!(session.drain(2).await, ["9"]);
 }
@@ -124,7 +134,7 @@ async fn a_broken_connection_makes_the_store_read_from_the_beginning() {
     schema
         .execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()
-             AND query LIKE '%pg_visible_in_snapshot%' AND application_name = 'outbox'",
+             AND query LIKE '%pg_visible_in_snapshot%' AND application_name = current_schema()",
         )
         .await;
     // The first claim may still meet the broken connection.
@@ -143,7 +153,7 @@ async fn sixteen_writers(schema: Arc<Schema>) {
     let done = Arc::new(AtomicUsize::new(0));
     let writers: Vec<_> = (0..WRITERS)
         .map(|writer| {
-            let (schema, done) = (schema.clone(), done.clone());
+            let (schema, done) = (Arc::clone(&schema), Arc::clone(&done));
             tokio::spawn(async move {
                 let outbox = schema.elsewhere().await;
                 let mut committed = 0;
@@ -153,7 +163,8 @@ async fn sixteen_writers(schema: Arc<Schema>) {
                     for _ in 0..1 + (writer * 7 + round * 3) % 3 {
                         let text = format!("{}", if rolls_back { usize::MAX } else { committed });
                         outbox.enqueue(&mut tx, &[message(&writer.to_string(), &text)]).await.unwrap();
-                        tokio::time::sleep(Duration::from_millis(((writer * 13 + round * 5) % 9) as u64)).await;
+                        tokio::time::sleep(Duration::from_millis(((writer * 13 + round * 5) % 9) as u64))
+                            .await;
                         committed += usize::from(!rolls_back);
                     }
                     if rolls_back { tx.rollback().await.unwrap() } else { tx.commit().await.unwrap() }

@@ -44,7 +44,12 @@ async fn each_session_reads_its_own_slots_and_a_slot_gained_from_the_beginning()
     schema.send(&messages).await;
     let (mine, theirs) = (first.drain(30).await, second.claim(1_000).await);
     assert_eq!(mine.len() + theirs.len(), 200);
-    assert!(mine.len() > 40 && theirs.len() > 40, "the keys spread over both: {} and {}", mine.len(), theirs.len());
+    assert!(
+        mine.len() > 40 && theirs.len() > 40,
+        "the keys spread over both: {} and {}",
+        mine.len(),
+        theirs.len()
+    );
     // The second dies; the first, which has read on long since, gets its slots.
     second.renew_for(Duration::ZERO).await;
     first.renew_for(LEASE).await;

@@ -5,8 +5,8 @@ SELECT d.seq, d.partition_no, d.id, d.topic, d.message_type, d.message_key, d.co
     CASE WHEN d.state = 'scheduled' THEN EXISTS (
         SELECT FROM outbox_deferred AS head
         WHERE head.topic = d.topic AND head.message_key = d.message_key AND head.state IN ('waiting', 'parked'))
-    ELSE false END AS behind
+    ELSE false END AS behind,
+    d.due_at IS NOT NULL AS due
 FROM unnest($1::bigint[]) WITH ORDINALITY AS wanted (seq, n)
 JOIN outbox_deferred AS d ON d.seq = wanted.seq
-WHERE d.due_at IS NOT NULL
 ORDER BY wanted.n

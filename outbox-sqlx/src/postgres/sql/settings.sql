@@ -8,6 +8,7 @@ SET enable_bitmapscan = off;
 SET enable_sort = off;
 SET enable_hashjoin = off;
 SET enable_mergejoin = off;
+SET enable_material = off;
 SET plan_cache_mode = force_generic_plan;
 SET jit = off;
 SELECT set_config('synchronous_commit', 'on', false)
