@@ -36,8 +36,9 @@ CREATE TABLE outbox_messages (
     payload         bytea       NOT NULL,
     CONSTRAINT outbox_messages_pkey PRIMARY KEY (seq)
 );
--- What became visible since a snapshot, in the order of the transactions.
-CREATE INDEX outbox_messages_since ON outbox_messages (xid, seq);
+-- What became visible since a snapshot, in the order of the transactions. An expression, so that nobody looks for a
+-- place in here: while the statistics say that the table is next to empty, this index would look as good as the other.
+CREATE INDEX outbox_messages_since ON outbox_messages (xid, (seq + 0));
 ALTER SEQUENCE outbox_places OWNED BY outbox_messages.seq;
 
 -- Messages set aside, each under the place it had. due_at is NULL behind an earlier message of the key, and for

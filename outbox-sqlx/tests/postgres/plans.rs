@@ -55,12 +55,12 @@ fn may_scan(statement: &str) -> &'static [&'static str] {
 }
 
 /// Of the statements that matter most, what must be in their plan.
-const PINNED: [(&str, &str); 21] = [
+const PINNED: [(&str, &str); 23] = [
     ("claim_first", "Index Cond: ((seq > $1) AND (seq <= $2))"),
     ("claim_late", "Index Scan using outbox_messages_since"),
     ("claim_late", "(xid >= late.xid) AND (xid <= late.xid)"),
     ("claim_on", "Index Scan using outbox_messages_since"),
-    ("claim_on", "Index Cond: ((ROW(xid, seq) > ROW(($1)::xid8, $2)) AND (xid < ($3)::xid8))"),
+    ("claim_on", "Index Cond: ((ROW(xid, (seq + 0)) > ROW(($1)::xid8, $2)) AND (xid < ($3)::xid8))"),
     ("blocked_keys", "Index Cond: ((topic = wanted.topic) AND (message_key = wanted.message_key))"),
     ("claim_due", "Index Cond: (seq = wanted.seq)"),
     ("due_places", "Index Only Scan using outbox_deferred_due"),
@@ -68,7 +68,9 @@ const PINNED: [(&str, &str); 21] = [
     ("settle_delivered", "TID Cond: (ctid = d.lies_at)"),
     ("settle_delivered", "Index Cond: ((batch_no = ANY ($5)) AND (epoch = $1))"),
     ("set_aside_again", "Index Cond: (seq = v.seq)"),
-    ("set_aside_fresh", "Index Cond: (seq = v.seq)"),
+    ("set_aside_fresh", "Index Scan using outbox_messages_pkey"),
+    ("history_delivered", "Index Scan using outbox_messages_pkey"),
+    ("orphans", "Index Scan using outbox_messages_pkey"),
     (
         "set_aside_fresh",
         "Index Cond: ((topic = m.topic) AND (message_key = m.message_key) AND (seq < m.seq))",
