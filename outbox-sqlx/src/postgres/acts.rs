@@ -5,12 +5,12 @@ use outbox_core::{Act, MessageState, Selection, StoreError, StoreErrorKind, Tall
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
+use super::Inner;
 use super::admin::named;
 use super::error::store_error;
 use super::micros::Micros;
 use super::set_aside::{self, SetAside};
 use super::statements::Statements;
-use super::{Inner, without_nul};
 
 /// How many messages one transaction is about: other writers get a turn in between.
 const STEP: i64 = 1_000;
@@ -23,6 +23,7 @@ enum What {
 
 /// Sends messages out again; answers how many.
 pub(super) async fn redrive(inner: &Inner, what: &Selection, act: &Act) -> Result<u64, StoreError> {
+    act.check()?;
     use MessageState::{Dead, Parked, Retrying};
     match what {
         Selection::All { state, .. } if ![Dead, Parked, Retrying].contains(state) => Ok(0),
@@ -32,6 +33,7 @@ pub(super) async fn redrive(inner: &Inner, what: &Selection, act: &Act) -> Resul
 
 /// Ends messages without delivering them; answers how many.
 pub(super) async fn discard(inner: &Inner, what: &Selection, act: &Act) -> Result<u64, StoreError> {
+    act.check()?;
     use MessageState::{Delivered, Discarded};
     match what {
         Selection::All { state, .. } if [Delivered, Discarded].contains(state) => Ok(0),
@@ -218,8 +220,8 @@ async fn record(
 ) -> Result<(), sqlx::Error> {
     sqlx::query(statement.clone())
         .bind(places)
-        .bind(without_nul(&act.who))
-        .bind(without_nul(&act.why))
+        .bind(&act.who)
+        .bind(&act.why)
         .bind(Micros(now))
         .execute(tx)
         .await?;

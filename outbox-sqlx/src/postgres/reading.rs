@@ -173,7 +173,11 @@ mod tests {
         assert_eq!(xids, ["10", "14"], "12 is still running");
         reading.passed(14, 3);
         let Next::Late { xids, xid, seq } = reading.next(&to) else { panic!("{reading:?}") };
-        assert_eq!((xids, xid.as_str(), seq), (vec!["14".to_owned()], "14", 3), "reads on within a transaction");
+        assert_eq!(
+            (xids, xid.as_str(), seq),
+            (vec!["14".to_owned()], "14", 3),
+            "reads on within a transaction"
+        );
         reading.drained();
         let Next::On { xid, xmax, snapshot: seen, .. } = reading.next(&to) else { panic!("{reading:?}") };
         assert_eq!((xid.as_str(), xmax.as_str(), seen.as_str()), ("20", "30", "12:30:12"));

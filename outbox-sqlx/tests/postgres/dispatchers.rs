@@ -46,7 +46,7 @@ impl SendOne for Sender {
         };
         self.receiver.got.lock().unwrap().push(got);
         // A kill may strike between the arrival and the answer.
-        tokio::time::sleep(Duration::from_millis(1)).await;
+        tokio::time::sleep(Duration::from_millis(15)).await;
         Outcome::delivered()
     }
 }

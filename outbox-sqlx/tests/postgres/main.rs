@@ -7,4 +7,5 @@ mod fixture;
 mod plain_sql;
 mod plans;
 mod reading;
+mod schema;
 mod slots;
