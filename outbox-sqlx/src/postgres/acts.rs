@@ -6,7 +6,7 @@ use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
 use super::Inner;
-use super::admin::named;
+use super::admin::lies;
 use super::error::store_error;
 use super::micros::Micros;
 use super::set_aside::{self, SetAside};
@@ -21,27 +21,29 @@ enum What {
     Discard { history: bool },
 }
 
+impl What {
+    /// The states of the messages that it can be done to.
+    const fn takes(self) -> &'static [MessageState] {
+        use MessageState::{Behind, Dead, Parked, Retrying, Scheduled, Waiting};
+        match self {
+            Self::Redrive => &[Dead, Parked, Retrying],
+            Self::Discard { .. } => &[Waiting, Retrying, Behind, Scheduled, Dead, Parked],
+        }
+    }
+}
+
 /// Sends messages out again; answers how many.
 pub(super) async fn redrive(inner: &Inner, what: &Selection, act: &Act) -> Result<u64, StoreError> {
-    act.check()?;
-    use MessageState::{Dead, Parked, Retrying};
-    match what {
-        Selection::All { state, .. } if ![Dead, Parked, Retrying].contains(state) => Ok(0),
-        _ => perform(inner, What::Redrive, what, act).await,
-    }
+    perform(inner, What::Redrive, what, act).await
 }
 
 /// Ends messages without delivering them; answers how many.
 pub(super) async fn discard(inner: &Inner, what: &Selection, act: &Act) -> Result<u64, StoreError> {
-    act.check()?;
-    use MessageState::{Delivered, Discarded};
-    match what {
-        Selection::All { state, .. } if [Delivered, Discarded].contains(state) => Ok(0),
-        _ => perform(inner, What::Discard { history: inner.retention.keeps_history }, what, act).await,
-    }
+    perform(inner, What::Discard { history: inner.retention.keeps_history }, what, act).await
 }
 
 async fn perform(inner: &Inner, what: What, selection: &Selection, act: &Act) -> Result<u64, StoreError> {
+    act.check()?;
     let failed = |error| store_error("carry out the act", error);
     let mut done = 0;
     match selection {
@@ -58,9 +60,11 @@ async fn perform(inner: &Inner, what: What, selection: &Selection, act: &Act) ->
             }
         }
         Selection::All { topic, state } => {
-            let mut after = Some(i64::MIN);
+            let mut states = what.takes().to_vec();
+            states.retain(|takes| state.is_none_or(|state| state == *takes));
+            let mut after = Some(i64::MIN).filter(|_| !states.is_empty());
             while let Some(place) = after {
-                let step = step(inner, what, Step::After(place, topic.as_deref(), *state), act).await?;
+                let step = step(inner, what, Step::After(place, topic.as_deref(), &states), act).await?;
                 done += step.done;
                 after = step.next;
             }
@@ -72,7 +76,7 @@ async fn perform(inner: &Inner, what: What, selection: &Selection, act: &Act) ->
 /// The messages of one transaction.
 enum Step<'a> {
     Named(Vec<i64>),
-    After(i64, Option<&'a str>, MessageState),
+    After(i64, Option<&'a str>, &'a [MessageState]),
 }
 
 struct Stepped {
@@ -105,8 +109,8 @@ async fn step(inner: &Inner, what: What, step: Step<'_>, act: &Act) -> Result<St
             }
             (places, None)
         }
-        Step::After(after, topic, state) => {
-            let places = places_of_state(&mut tx, sql, after, topic, state).await.map_err(failed)?;
+        Step::After(after, topic, states) => {
+            let places = places_of_states(&mut tx, sql, after, topic, states).await.map_err(failed)?;
             let full = places.len() as i64 >= STEP;
             let next = places.last().copied().filter(|_| full);
             (places, next)
@@ -125,19 +129,21 @@ async fn step(inner: &Inner, what: What, step: Step<'_>, act: &Act) -> Result<St
     Ok(Stepped { done, next })
 }
 
-async fn places_of_state(
+async fn places_of_states(
     tx: &mut PgConnection,
     sql: &Statements,
     after: i64,
     topic: Option<&str>,
-    state: MessageState,
+    states: &[MessageState],
 ) -> Result<Vec<i64>, sqlx::Error> {
-    let (name, lies) = named(state);
-    sqlx::query_scalar(sql.places_of_state.clone())
+    let (names, lie): (Vec<_>, Vec<_>) = states.iter().map(|state| (state.as_str(), lies(*state))).unzip();
+    let together =
+        lie.first().copied().flatten().filter(|first| lie.iter().all(|lies| *lies == Some(*first)));
+    sqlx::query_scalar(sql.places_of_states.clone())
         .bind(after)
         .bind(topic)
-        .bind(name)
-        .bind(lies)
+        .bind(names)
+        .bind(together)
         .bind(STEP)
         .fetch_all(tx)
         .await

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 use outbox_core::{
     Act, FailureNote, Message, MessageDetail, MessageId, MessageState, MessageSummary, OutboxAdmin, Page,
-    PageRequest, Selection, StoreError, StoreErrorKind, Tally, TopicCounts,
+    PageRequest, Selection, StoreError, StoreErrorKind, Tally, TopicCounts, UnknownState,
 };
 use sqlx::postgres::PgRow;
 use sqlx::{PgConnection, Row};
@@ -59,35 +59,22 @@ impl OutboxAdmin for PostgresOutbox {
     }
 }
 
-const STATES: [(MessageState, &str); 8] = [
-    (MessageState::Waiting, "waiting"),
-    (MessageState::Retrying, "retrying"),
-    (MessageState::Behind, "behind"),
-    (MessageState::Scheduled, "scheduled"),
-    (MessageState::Dead, "dead"),
-    (MessageState::Parked, "parked"),
-    (MessageState::Delivered, "delivered"),
-    (MessageState::Discarded, "discarded"),
-];
-
-/// The name of `state` in the overview, and where messages in it lie, if in one table.
-pub(super) fn named(state: MessageState) -> (&'static str, Option<&'static str>) {
-    let name = STATES.iter().find(|(known, _)| *known == state).map_or("unknown", |(_, name)| name);
-    let lies = match state {
+/// Where messages in `state` lie in the overview, if in one table.
+pub(super) fn lies(state: MessageState) -> Option<&'static str> {
+    match state {
         MessageState::Waiting => Some("fresh"),
         MessageState::Retrying | MessageState::Behind | MessageState::Dead | MessageState::Parked => {
             Some("set aside")
         }
         MessageState::Delivered | MessageState::Discarded => Some("ended"),
         _ => None,
-    };
-    (name, lies)
+    }
 }
 
 fn state(row: &PgRow, column: usize) -> Result<MessageState, sqlx::Error> {
-    let name: &str = row.try_get(column)?;
-    let known = STATES.iter().find(|(_, known)| *known == name).map(|(state, _)| *state);
-    known.ok_or_else(|| sqlx::Error::Decode(format!("unknown message state {name:?}").into()))
+    row.try_get::<&str, _>(column)?
+        .parse()
+        .map_err(|unknown: UnknownState| sqlx::Error::Decode(unknown.into()))
 }
 
 fn looking(error: sqlx::Error) -> StoreError {
@@ -123,13 +110,12 @@ async fn counts(conn: &mut PgConnection, sql: &Statements) -> Result<Vec<TopicCo
 
 async fn list(conn: &mut PgConnection, sql: &Statements, request: &PageRequest) -> Result<Page, sqlx::Error> {
     let Micros(now) = sqlx::query_scalar(sql.clock.clone()).fetch_one(&mut *conn).await?;
-    let (name, lies) = request.state.map(named).map_or((None, None), |(name, lies)| (Some(name), lies));
     let limit = request.limit as usize;
     let rows = sqlx::query(sql.list.clone())
         .bind(request.after.unwrap_or(i64::MIN))
         .bind(request.topic.as_deref())
-        .bind(name)
-        .bind(lies)
+        .bind(request.state.map(MessageState::as_str))
+        .bind(request.state.and_then(lies))
         .bind(i64::from(request.limit) + 1)
         .fetch_all(conn)
         .await?;

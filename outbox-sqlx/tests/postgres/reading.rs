@@ -233,7 +233,7 @@ async fn entries_read(schema: &Schema, session: &mut Session) -> i64 {
 
 async fn rounds(schema: &Schema, session: &mut Session) {
     let messages: Vec<_> = (0..100).map(|n| message(&n.to_string(), "x")).collect();
-    for _ in 0..20 {
+    for _ in 0..40 {
         schema.send(&messages).await;
         assert_eq!(session.drain(40).await.len(), 100);
     }
@@ -259,12 +259,10 @@ async fn foreign_transactions_that_stay_open_do_not_make_the_reading_longer() {
 
     let start = entries_read(&schema, &mut session).await;
     rounds(&schema, &mut session).await;
-    let half = entries_read(&schema, &mut session).await;
-    rounds(&schema, &mut session).await;
-    let end = entries_read(&schema, &mut session).await;
-    let (first, second) = (half - start, end - half);
-    assert!(first >= 2_000, "the rounds were counted: {first}");
-    assert!(second <= first + first / 4, "the later rounds read {second} entries, the earlier ones {first}");
+    let read = entries_read(&schema, &mut session).await - start;
+    // 4,000 messages, of which every dead row is still there: a reading that walks over them reads hundreds of thousands.
+    assert!(read >= 4_000, "the rounds were counted: {read}");
+    assert!(read <= 8_000, "{read} entries were read for 4,000 messages");
     late.commit().await.unwrap();
     assert_eq!(session.drain(10).await, ["late"]);
     drop((reader, writer));
