@@ -37,13 +37,21 @@ pub(super) async fn renew(
     sqlx::query(sql.lock_leases.clone()).execute(&mut *tx).await?;
     let epoch = session(&mut tx, sql, me, epoch, lease_for).await?;
     let mut standing = Standing::of(&mut tx, sql, epoch).await?;
+    let mut in_doubt = 0;
     if standing.could_take() > 0 {
-        take_over(&mut tx, sql, epoch).await?;
+        in_doubt = take_over(&mut tx, sql, epoch).await?;
         let most = i64::try_from(standing.could_take()).unwrap_or(i64::MAX);
         sqlx::query(sql.take_slots.clone()).bind(epoch.0).bind(most).execute(&mut *tx).await?;
         standing = Standing::of(&mut tx, sql, epoch).await?;
     }
     tx.commit().await?;
+    if in_doubt > 0 {
+        tracing::warn!(
+            epoch = epoch.0,
+            messages = in_doubt,
+            "took over messages in doubt from a dead session"
+        );
+    }
     Ok(standing.ownership(epoch))
 }
 
@@ -117,8 +125,8 @@ impl Standing {
     }
 }
 
-/// Fences the sessions that ran out, and sets aside, in doubt, what they left in flight.
-async fn take_over(tx: &mut PgConnection, sql: &Statements, epoch: Epoch) -> Result<(), sqlx::Error> {
+/// Fences the sessions that ran out, and sets aside, in doubt, what they left in flight; answers how many.
+async fn take_over(tx: &mut PgConnection, sql: &Statements, epoch: Epoch) -> Result<usize, sqlx::Error> {
     sqlx::query(sql.fence_expired.clone()).bind(epoch.0).execute(&mut *tx).await?;
     let mut orphans = Vec::new();
     for row in sqlx::query(sql.orphans.clone()).fetch_all(&mut *tx).await? {
@@ -130,13 +138,8 @@ async fn take_over(tx: &mut PgConnection, sql: &Statements, epoch: Epoch) -> Res
     if !orphans.is_empty() {
         let Micros(now) = sqlx::query_scalar(sql.clock.clone()).fetch_one(&mut *tx).await?;
         set_aside::set_aside(tx, sql, now, &orphans).await?;
-        tracing::warn!(
-            epoch = epoch.0,
-            messages = orphans.len(),
-            "took over messages in doubt from a dead session"
-        );
     }
     sqlx::query(sql.orphans_gone.clone()).execute(&mut *tx).await?;
     sqlx::query(sql.forget_sessions.clone()).execute(tx).await?;
-    Ok(())
+    Ok(orphans.len())
 }

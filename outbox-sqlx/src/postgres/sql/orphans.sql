@@ -7,7 +7,8 @@ FROM outbox_journal AS j
 CROSS JOIN unnest(j.places) AS place (seq)
 LEFT JOIN outbox_messages AS m ON m.seq = place.seq
 LEFT JOIN outbox_deferred AS d ON d.seq = place.seq
-WHERE NOT EXISTS (SELECT FROM outbox_sessions AS s WHERE s.epoch = j.epoch AND s.fenced_at IS NULL)
+WHERE coalesce(m.seq, d.seq) IS NOT NULL
+    AND NOT EXISTS (SELECT FROM outbox_sessions AS s WHERE s.epoch = j.epoch AND s.fenced_at IS NULL)
     AND NOT EXISTS (
         SELECT FROM outbox_leases AS l
         JOIN outbox_sessions AS s ON s.epoch = l.epoch AND s.fenced_at IS NULL
