@@ -17,7 +17,7 @@ use tracing::{info, warn};
 use super::call::CallEnd;
 use super::lease_keeper::{Lease, Pulse, keep};
 use super::leased::Parts;
-use super::ledger::{Judged, Ledger, Plan};
+use super::ledger::{ANSWER_SOON, Judged, Ledger, Plan};
 use super::poll::Poll;
 use super::store_call::guarded;
 use super::{DispatchError, DispatchSummary, after, chain};
@@ -230,6 +230,9 @@ impl Engine {
         }
         if self.write.is_some() && !self.writing {
             at = at.min(self.write_again_at);
+        }
+        if !self.writing && self.ledger.may_answer_soon() {
+            at = at.min(after(now, ANSWER_SOON));
         }
         if let Some(stop_at) = self.stop_at {
             at = at.min(stop_at);

@@ -17,6 +17,10 @@ impl Engine {
         if self.writing || self.epoch.is_none() {
             return;
         }
+        // What a quick destination answers within a moment is settled in the write that begins the next batch.
+        if self.write.is_none() && self.stop_at.is_none() && self.ledger.may_answer_soon() {
+            return;
+        }
         if self.write.is_none() {
             let begins = self.stop_at.is_none() && !self.restart && self.holds();
             let plan =
@@ -65,11 +69,6 @@ impl Engine {
         };
         match fence {
             Fence::Held => {
-                // The next one first: the store need not wait until this one is booked. Beside a message that goes
-                // alone nothing begins.
-                if !write.plan.as_ref().is_some_and(|plan| plan.batch.alone) {
-                    self.start_write();
-                }
                 self.ledger.written(&write.judged, self.claims);
                 if let Some(plan) = write.plan {
                     self.start_calls(plan);

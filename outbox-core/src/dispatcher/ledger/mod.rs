@@ -25,6 +25,10 @@ use crate::{BatchNo, DeliveryReport, Message, Place, Slot, Tally, Verdict};
 
 pub(super) use plan::Plan;
 
+/// How long the next write waits for the outcomes of a call that has just started. Measured with a destination that
+/// answers at once: a tenth more messages a second than without; a slow one never notices it.
+pub(super) const ANSWER_SOON: Duration = Duration::from_micros(500);
+
 /// A message in memory.
 #[derive(Debug)]
 struct Held {
@@ -184,6 +188,11 @@ impl Ledger {
 
     pub(super) fn places(&self) -> Arc<HashSet<Place>> {
         Arc::clone(&self.places)
+    }
+
+    /// A call has only just started: its outcomes may be here in a moment.
+    pub(super) fn may_answer_soon(&self) -> bool {
+        self.calls.values().any(|call| call.started.elapsed() < ANSWER_SOON)
     }
 
     pub(super) fn in_flight(&self) -> usize {
