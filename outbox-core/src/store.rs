@@ -368,7 +368,8 @@ pub enum Fence {
     /// A person redrove or discarded something since the last claim with `restart`: verdicts and ended batches
     /// were written, the next batch was not begun. Forget what is not in flight and claim with `restart`.
     Changed,
-    /// The session is fenced, or does not own the slots of the places: nothing was written.
+    /// The session is fenced, or does not own the slots of the places: nothing was written. The next renewal gives a
+    /// new epoch, so that what the journal lists is taken over and marked.
     Lost,
 }
 

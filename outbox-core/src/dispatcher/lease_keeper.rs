@@ -19,7 +19,8 @@ pub(super) struct Lease {
     /// Those of `slots` that another session should get.
     pub(super) hand_over: Vec<Slot>,
     /// Until then nobody else can have taken the slots, by this process's monotonic clock: taken before the renewal
-    /// was asked for, plus the lease, minus a margin. A process that was asleep sees it in the past.
+    /// was asked for, plus the lease, minus a margin. A process that was stopped sees it in
+    /// the past; a suspended machine stops the clock too, and then only the store's fence protects.
     pub(super) until: Instant,
     /// The last renewal failed.
     pub(super) error: Option<Arc<crate::StoreError>>,
