@@ -30,6 +30,7 @@ pub(crate) async fn drain(path: &Path, timed: usize) -> f64 {
         .filename(path)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
+        .row_buffer_size(128)
         .disable_statement_logging();
     let mut writer = options.connect().await.expect("a connection");
     let mut reader = options.connect().await.expect("a connection");

@@ -14,6 +14,10 @@ use super::statements::Statements;
 /// How long a connection waits for another one that writes.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Rows that the driver's thread may read ahead. With the driver's own 50 it stops so often to wait for the reader that
+/// a drain takes a third longer; with more, large payloads would fill the memory.
+const ROW_BUFFER: usize = 128;
+
 /// A connection that is opened when it is first needed, and used by one call at a time.
 #[derive(Debug)]
 pub(super) struct OwnConnection {
@@ -37,6 +41,7 @@ impl OwnConnection {
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(SqliteSynchronous::Full)
             .busy_timeout(BUSY_TIMEOUT)
+            .row_buffer_size(ROW_BUFFER)
             .disable_statement_logging();
         Self { options, idle: Mutex::new(None) }
     }
