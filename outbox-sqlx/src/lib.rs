@@ -26,6 +26,8 @@
 mod migration;
 #[cfg(feature = "postgres")]
 mod postgres;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod retention;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 

@@ -34,8 +34,9 @@ use sqlx::{Postgres, Transaction};
 pub use config::PostgresOutboxBuilder;
 
 use crate::Migration;
+use crate::retention::Retention;
+
 use claim::Cursor;
-use config::Retention;
 use connection::OwnConnection;
 use enqueue::without_nul;
 use error::store_error;

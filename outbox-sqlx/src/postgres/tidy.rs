@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use sqlx::{PgConnection, SqlStr};
 
-use super::config::Retention;
 use super::micros;
 use super::statements::Statements;
+use crate::retention::Retention;
 
 /// Removes at most `limit` rows; answers how many. Each kind is a transaction of its own.
 pub(super) async fn tidy(

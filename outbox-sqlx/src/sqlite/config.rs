@@ -7,8 +7,7 @@ use sqlx::sqlite::SqlitePool;
 
 use super::SqliteOutbox;
 use super::statements::{DEFAULT_PREFIX, check_prefix};
-
-const DAY: Duration = Duration::from_secs(24 * 3_600);
+use crate::retention::Retention;
 
 /// Builds a [`SqliteOutbox`] with settings of the caller's own.
 #[derive(Debug, Clone)]
@@ -17,21 +16,6 @@ pub struct SqliteOutboxBuilder {
     pool: SqlitePool,
     prefix: String,
     retention: Retention,
-}
-
-/// How long what has ended is kept.
-#[derive(Debug, Clone)]
-pub(super) struct Retention {
-    pub(super) keeps_history: bool,
-    pub(super) history: Duration,
-    pub(super) idempotency: Duration,
-    pub(super) inbox: Duration,
-}
-
-impl Default for Retention {
-    fn default() -> Self {
-        Self { keeps_history: false, history: 30 * DAY, idempotency: 7 * DAY, inbox: 30 * DAY }
-    }
 }
 
 impl SqliteOutboxBuilder {

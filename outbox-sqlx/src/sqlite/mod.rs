@@ -35,8 +35,9 @@ use sqlx::{Sqlite, Transaction};
 pub use config::SqliteOutboxBuilder;
 
 use crate::Migration;
+use crate::retention::Retention;
+
 use claim::Cursor;
-use config::Retention;
 use connection::OwnConnection;
 use error::store_error;
 use statements::{DEFAULT_PREFIX, Statements};
