@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use crate::{Message, MessageId, NewMessage, StoreError};
+use crate::{Message, MessageBuilder, MessageId, NewMessage, StoreError, StoreErrorKind};
 
 /// Writes messages in the caller's own transaction.
 ///
@@ -34,9 +34,44 @@ pub trait EnqueueExt<Conn: ?Sized + Send>: Enqueue<Conn> {
         let answers = self.enqueue(conn, std::slice::from_ref(message)).await?;
         Ok(answers.into_iter().next().unwrap_or(Enqueued::New(message.id())))
     }
+
+    /// Enqueues a [`TypedMessage`](crate::TypedMessage), given as `&value`, or as its
+    /// [`to_message()`](crate::TypedMessage::to_message) with more said about it.
+    ///
+    /// # Errors
+    /// As [`Enqueue::enqueue`]; of kind [`StoreErrorKind::Invalid`] when the message cannot be built, in which case
+    /// the transaction is as it was.
+    fn publish(
+        &self,
+        conn: &mut Conn,
+        message: impl Into<MessageBuilder>,
+    ) -> impl Future<Output = Result<Enqueued, StoreError>> + Send {
+        let message = built(message.into());
+        async move { self.enqueue_one(conn, &message?).await }
+    }
+
+    /// Enqueues several of them in one [`Enqueue::enqueue`]: a slice of one type, or builders of various types. Answers
+    /// one [`Enqueued`] per message, in the order given.
+    ///
+    /// # Errors
+    /// As [`publish`](Self::publish); when one message cannot be built, none is enqueued.
+    fn publish_all<M: Into<MessageBuilder>>(
+        &self,
+        conn: &mut Conn,
+        messages: impl IntoIterator<Item = M>,
+    ) -> impl Future<Output = Result<Vec<Enqueued>, StoreError>> + Send {
+        let messages: Result<Vec<_>, _> = messages.into_iter().map(|message| built(message.into())).collect();
+        async move { self.enqueue(conn, &messages?).await }
+    }
 }
 
 impl<Conn: ?Sized + Send, T: Enqueue<Conn> + ?Sized> EnqueueExt<Conn> for T {}
+
+fn built(message: MessageBuilder) -> Result<NewMessage, StoreError> {
+    message.build().map_err(|invalid| {
+        StoreError::new(StoreErrorKind::Invalid, "the message cannot be built").with_source(invalid)
+    })
+}
 
 /// What became of one message that was enqueued.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,6 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+pub(crate) const MESSAGE_VERSION: &str = "message-version";
+pub(crate) const CORRELATION_ID: &str = "correlation-id";
+pub(crate) const CAUSATION_ID: &str = "causation-id";
+
 /// Names and values that travel with a message; names are unique and ordered.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Headers(BTreeMap<String, String>);
@@ -12,6 +16,18 @@ impl Headers {
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str)
+    }
+
+    /// The undertaking the message belongs to; see [`MessageBuilder::correlation_id`](crate::MessageBuilder::correlation_id).
+    #[must_use]
+    pub fn correlation_id(&self) -> Option<&str> {
+        self.get(CORRELATION_ID)
+    }
+
+    /// What gave rise to the message; see [`MessageBuilder::causation_id`](crate::MessageBuilder::causation_id).
+    #[must_use]
+    pub fn causation_id(&self) -> Option<&str> {
+        self.get(CAUSATION_ID)
     }
 
     /// Sets `name`, replacing a value it had.

@@ -7,7 +7,7 @@
 //!
 //! Three kinds of readers:
 //!
-//! * **Users** meet [`NewMessage`], [`Enqueue`], [`LeasedDispatcher`] and [`Route`].
+//! * **Users** meet [`NewMessage`] or [`TypedMessage`], [`Enqueue`], [`LeasedDispatcher`] and [`Route`].
 //! * **Authors of a transport** implement [`Transport`], or [`SendOne`] for one message at a time.
 //! * **Authors of a store** implement [`OutboxStore`], [`Enqueue`] and [`OutboxAdmin`].
 //!
@@ -30,6 +30,7 @@ mod report;
 mod retry;
 mod store;
 mod transport;
+mod typed;
 mod wake_up;
 
 /// Re-exported, so that implementing a trait of this crate needs no dependency of its own.
@@ -59,6 +60,7 @@ pub use store::{
     OnDead, OutboxStore, Ownership, Place, Settlement, Slot, Tally, Verdict,
 };
 pub use transport::{Delivery, Outcome, SendOne, Transport};
+pub use typed::{DecodeError, TypedMessage};
 pub use wake_up::WakeUp;
 
 // The traits are used as `dyn`; a change that takes this away must not compile.

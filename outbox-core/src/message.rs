@@ -10,6 +10,7 @@ use thiserror::Error;
 use uuid::Uuid;
 
 use crate::Headers;
+use crate::headers::{CAUSATION_ID, CORRELATION_ID};
 
 /// The identity of a message: a UUIDv7, given when the message is built and kept through every delivery,
 /// redelivery and redrive. Receivers deduplicate by it.
@@ -302,9 +303,13 @@ impl MessageBuilder {
     }
 
     /// Sets the body to `value` as JSON.
-    pub fn json<T: Serialize + ?Sized>(mut self, value: &T) -> Self {
+    pub fn json<T: Serialize + ?Sized>(self, value: &T) -> Self {
+        self.json_as(value, "application/json")
+    }
+
+    pub(crate) fn json_as<T: Serialize + ?Sized>(mut self, value: &T, content_type: &str) -> Self {
         match serde_json::to_vec(value) {
-            Ok(json) => self.payload(json, "application/json"),
+            Ok(json) => self.payload(json, content_type),
             Err(error) => {
                 self.invalid.get_or_insert(InvalidMessage::Json(error));
                 self
@@ -316,6 +321,33 @@ impl MessageBuilder {
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.message.headers.insert(name, value);
         self
+    }
+
+    pub(crate) fn headers(mut self, headers: Headers) -> Self {
+        self.message.headers = headers;
+        self
+    }
+
+    /// Says which undertaking the message belongs to: the same id on every message that one request or process gave
+    /// rise to. It travels as the header `correlation-id`.
+    pub fn correlation_id(self, id: impl fmt::Display) -> Self {
+        self.header(CORRELATION_ID, id.to_string())
+    }
+
+    /// Says what gave rise to the message: the id of another message, or of a request. It travels as the header
+    /// `causation-id`.
+    pub fn causation_id(self, id: impl fmt::Display) -> Self {
+        self.header(CAUSATION_ID, id.to_string())
+    }
+
+    /// For the messages that a receiver publishes because of one it received: its id becomes their causation id, and
+    /// its correlation id theirs (its own id, if it has none: then the chain begins with it).
+    pub fn caused_by(self, cause: &Message) -> Self {
+        let builder = self.causation_id(cause.id);
+        match cause.headers.correlation_id() {
+            Some(id) => builder.correlation_id(id),
+            None => builder.correlation_id(cause.id),
+        }
     }
 
     /// Adds the W3C trace context: it is stored with the message, and a transport may send it on.
