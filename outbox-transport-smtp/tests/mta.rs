@@ -86,6 +86,15 @@ async fn each_fault_of_the_relay_becomes_its_outcome() {
     }
 }
 
+#[tokio::test]
+#[ignore = "needs TEST_SMTP_URL; scripts/test starts a server"]
+async fn a_mail_server_that_was_running_takes_many_mails() {
+    let url = std::env::var("TEST_SMTP_URL").expect("TEST_SMTP_URL names a server; see scripts/services");
+    let transport = SmtpTransport::from_url(&url).expect("a valid URL");
+    let outcomes = deliver(&transport, 100).await;
+    assert!(outcomes.iter().all(|outcome| matches!(outcome, Outcome::Delivered { .. })), "{outcomes:?}");
+}
+
 /// A running `smtp-sink`, ended when dropped.
 struct Sink {
     port: u16,
