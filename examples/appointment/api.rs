@@ -14,7 +14,7 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use chrono::{DateTime, Utc};
 use outbox::smtp::MailError;
-use outbox::{MessageId, MessageState};
+use outbox::{MessageDetail, MessageId, MessageState};
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -130,7 +130,7 @@ struct MessageBody {
 }
 
 impl AppointmentBody {
-    fn new(appointment: Appointment, messages: Vec<SentMessage>) -> Self {
+    fn new(appointment: Appointment, messages: Vec<(SentMessage, Option<MessageDetail>)>) -> Self {
         let Appointment { id, name, email, starts_at, ends_at, notes, sequence, cancelled } = appointment;
         Self {
             id,
@@ -146,9 +146,9 @@ impl AppointmentBody {
     }
 }
 
-impl From<SentMessage> for MessageBody {
-    fn from(sent: SentMessage) -> Self {
-        let SentMessage { id, sequence, method, detail } = sent;
+impl From<(SentMessage, Option<MessageDetail>)> for MessageBody {
+    fn from((sent, detail): (SentMessage, Option<MessageDetail>)) -> Self {
+        let SentMessage { id, sequence, method } = sent;
         let (summary, receipt) = detail.map(|detail| (detail.summary, detail.receipt)).unzip();
         Self {
             message_id: id,

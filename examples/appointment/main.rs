@@ -1,4 +1,5 @@
-//! A booking becomes a calendar invitation: an HTTP API, an SQLite file with an outbox, and mail by SMTP.
+//! A booking becomes a calendar invitation: an HTTP API, a database with an outbox (an SQLite file, unless another is
+//! named), and mail by SMTP.
 //!
 //! Read `booking.rs` first: it is where appointment and message are committed together. This file only connects
 //! the parts. `cargo run --example appointment -- --help` lists what can be set.
@@ -11,6 +12,7 @@
 mod api;
 mod booking;
 mod client;
+mod database;
 mod form;
 mod idempotency;
 mod invite;
@@ -26,14 +28,12 @@ use std::io::IsTerminal;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
-use outbox::SqliteOutbox;
 use outbox::smtp::SmtpTransport;
 use outbox::{DispatcherExt, LeasedDispatcher, Route};
-use sqlx::SqlitePool;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinError;
@@ -88,15 +88,9 @@ async fn run(settings: Settings) -> Result<()> {
         async move { drop(stopped.wait_for(|stop| *stop).await) }
     };
 
-    // The database: the service's own tables and the outbox's, in one file.
-    let (pool, database) = open_database(&settings, &data_dir).await?;
-    let outbox = SqliteOutbox::builder(pool.clone())
-        // Off by default, since it costs a row per message; here `GET` shows what was delivered.
-        .history(true)
-        .build()
-        .context("cannot set up the outbox")?;
-    outbox.migrate().await.context("cannot create the tables of the outbox")?;
-    let bookings = Bookings::open(pool, outbox.clone(), settings.mail_from.clone()).await?;
+    // The database: the service's own tables, and the outbox's beside them.
+    let database = database::open(settings.database_url.as_deref(), &data_dir).await?;
+    let bookings = Bookings::new(Arc::clone(&database), settings.mail_from.clone());
 
     // Where mail goes: to a real relay, or to a folder.
     let (smtp_url, mailbox) = match &settings.smtp_url {
@@ -117,7 +111,7 @@ async fn run(settings: Settings) -> Result<()> {
     }
 
     // The dispatcher: delivers what was committed, until it is accepted.
-    let dispatcher = LeasedDispatcher::builder(outbox)
+    let dispatcher = LeasedDispatcher::builder(database.store())
         .name("appointment")
         .settings(outbox::Settings {
             lease: settings.lease,
@@ -146,7 +140,7 @@ async fn run(settings: Settings) -> Result<()> {
     }
 
     let work = async {
-        let told = story::tell(api, &settings, &database, mailbox.as_ref()).await;
+        let told = story::tell(api, &settings, &*database, mailbox.as_ref()).await;
         if settings.once {
             return told;
         }
@@ -199,28 +193,6 @@ fn prepare(data_dir: &Path) -> Result<PathBuf> {
         std::fs::write(data_dir.join(".gitignore"), "*\n").with_context(cannot)?;
     }
     data_dir.canonicalize().with_context(cannot)
-}
-
-async fn open_database(settings: &Settings, data_dir: &Path) -> Result<(SqlitePool, PathBuf)> {
-    let options = match &settings.database_url {
-        Some(url) => url.parse().context("DATABASE_URL cannot be used")?,
-        None => SqliteConnectOptions::new().filename(data_dir.join("appointments.db")),
-    };
-    let options = options
-        .create_if_missing(true)
-        .foreign_keys(true)
-        .journal_mode(SqliteJournalMode::Wal)
-        // A booking that was answered must survive a power cut, and its message with it.
-        .synchronous(SqliteSynchronous::Full)
-        .busy_timeout(Duration::from_secs(5));
-    let database = options.get_filename().to_path_buf();
-    let pool = SqlitePoolOptions::new()
-        .max_connections(8)
-        .acquire_timeout(Duration::from_secs(5))
-        .connect_with(options)
-        .await
-        .with_context(|| format!("cannot open the database {}", database.display()))?;
-    Ok((pool, database))
 }
 
 /// Port 5000 is taken on many machines, so unless the address was chosen, any free port will do.

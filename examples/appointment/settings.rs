@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use outbox::smtp::Mailbox;
 
 /// Printed by `--help`.
@@ -20,7 +20,8 @@ Options:
   --help             this text
 
 Environment:
-  DATABASE_URL   sqlite:path/to/file.db; a file in the data folder unless set
+  DATABASE_URL   postgres://user:password@host/database or sqlite:path/to/file.db;
+                 an SQLite file in the data folder unless set
   SMTP_URL       smtp://user:password@relay.example.org:587 (STARTTLS) or smtps://… (TLS);
                  a development mailbox inside this process unless set
   MAIL_FROM      sender and organizer [default: bookings@example.org]
@@ -77,10 +78,6 @@ impl Command {
             Some(value) => value.into_string().map(Some).ok().with_context(|| format!("{name} is not UTF-8")),
             None => Ok(None),
         };
-        let database_url = variable("DATABASE_URL")?;
-        if let Some(url) = &database_url {
-            check_database(url)?;
-        }
         let mail_from = variable("MAIL_FROM")?.unwrap_or_else(|| "bookings@example.org".to_owned());
         let mail_from = address("MAIL_FROM", &mail_from)?;
         let lease = match variable("OUTBOX_LEASE_MS")? {
@@ -93,7 +90,7 @@ impl Command {
             data_dir,
             once,
             sample_to,
-            database_url,
+            database_url: variable("DATABASE_URL")?,
             smtp_url: variable("SMTP_URL")?,
             mail_from,
             bind: variable("BIND")?,
@@ -106,20 +103,6 @@ impl Command {
 fn address(setting: &str, address: &str) -> Result<String> {
     let mailbox = Mailbox::new(address).with_context(|| format!("{setting} cannot be used"))?;
     Ok(mailbox.address().to_string())
-}
-
-/// Says no more of the URL than its scheme: it may hold a password.
-fn check_database(url: &str) -> Result<()> {
-    let scheme = url.split(':').next().unwrap_or_default();
-    ensure!(
-        scheme == "sqlite",
-        "DATABASE_URL starts with \"{scheme}:\"; this example runs on SQLite for now, so give it sqlite:path/to/file.db"
-    );
-    ensure!(
-        !url.contains(":memory:") && !url.contains("mode=memory"),
-        "DATABASE_URL names a database in memory; an outbox must outlive the process, so give it a file"
-    );
-    Ok(())
 }
 
 /// Without the URLs, which may hold passwords.

@@ -2,7 +2,6 @@
 
 use std::io::Write;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -12,6 +11,7 @@ use chrono::{Days, Utc};
 use serde_json::{Value, json};
 
 use crate::client;
+use crate::database::Database;
 use crate::mailbox::Mailbox;
 use crate::settings::Settings;
 
@@ -27,7 +27,7 @@ pub fn say(line: impl AsRef<str>) {
 pub async fn tell(
     api: SocketAddr,
     settings: &Settings,
-    database: &Path,
+    database: &dyn Database,
     mailbox: Option<&Mailbox>,
 ) -> Result<()> {
     let sample_to = &settings.sample_to;
@@ -59,10 +59,11 @@ pub async fn tell(
     } else {
         say("\n1. Booked: POST /appointment, for tomorrow 10:00 to 10:30 UTC");
     }
-    say("   Committed in one SQLite transaction:");
+    let (kind, place) = database.name();
+    say(format!("   Committed in one {kind} transaction:"));
     say(format!("     appointment  {id}"));
     say(format!("     message      {message_id}"));
-    say(format!("     database     {}", database.display()));
+    say(format!("     database     {place}"));
 
     let message = loop {
         let message = first_message(api, id).await?;

@@ -334,6 +334,32 @@ async fn reschedules_and_the_cancel_arrive_in_their_order() {
 }
 
 #[tokio::test]
+async fn reschedules_at_the_same_time_become_versions_of_their_own() {
+    let data = tempfile::tempdir().expect("a folder");
+    let app = App::start(data.path()).await;
+    let id = id(&app.post(&booking("Grace")).await);
+    let path = format!("/appointment/{id}");
+    let to = [11, 12, 13, 14].map(|hour| {
+        let times = [format!("2030-05-01T{hour}:30:00Z"), format!("2030-05-01T{hour}:45:00Z")];
+        json!({"startsAtUtc": times[0], "endsAtUtc": times[1]})
+    });
+    let (a, b, c, d) = tokio::join!(
+        app.put(&path, &to[0]),
+        app.put(&path, &to[1]),
+        app.put(&path, &to[2]),
+        app.put(&path, &to[3])
+    );
+    for answer in [&a, &b, &c, &d] {
+        assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
+    }
+    let shown = app.delivered(&id).await;
+    assert_eq!(shown["sequence"], 4);
+    let mails = mails_about(data.path(), &id);
+    let sequences: Vec<_> = mails.iter().map(|mail| mail.ics["SEQUENCE"].as_str()).collect();
+    assert_eq!(sequences, ["0", "1", "2", "3", "4"]);
+}
+
+#[tokio::test]
 async fn a_bad_reschedule_is_refused_and_changes_nothing() {
     let data = tempfile::tempdir().expect("a folder");
     let app = App::start(data.path()).await;

@@ -13,8 +13,8 @@ use std::time::Duration;
 use axum::http::{Method, StatusCode};
 use serde_json::json;
 use sqlx::Row;
-use sqlx::sqlite::SqliteRow;
-use support::{App, JSON, PATIENCE, command, count, mails, query};
+use sqlx::any::AnyRow;
+use support::{App, JSON, PATIENCE, command, count, mails, query, server};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
@@ -82,11 +82,12 @@ async fn book_and_kill(bookings: usize, lives: usize) {
     // The database judges: a POST that got no answer may have been committed or not.
     let rows = query(
         data.path(),
-        "select a.id, m.message_id from appointment a left join appointment_message m on m.appointment_id = a.id",
+        "select lower(cast(a.id as char(36))), lower(cast(m.message_id as char(36)))
+         from appointment a left join appointment_message m on m.appointment_id = a.id",
     )
     .await;
     let message_of =
-        |row: &SqliteRow| row.get::<Option<String>, _>(1).expect("no appointment without a message");
+        |row: &AnyRow| row.get::<Option<String>, _>(1).expect("no appointment without a message");
     let committed: BTreeMap<String, String> = rows.iter().map(|row| (message_of(row), row.get(0))).collect();
     assert_eq!(committed.len(), rows.len(), "one message for each appointment");
     let mails = mails(data.path());
@@ -150,8 +151,12 @@ impl Guests {
 }
 
 /// What the dead process had in flight: for each batch in the journal, how many of its messages were not settled.
-/// A process that was killed before it took over leaves the batches of the one before as they were.
+/// A process that was killed before it took over leaves the batches of the one before as they were. On a server the
+/// journal is no JSON: there, each dead process counts for as many as it may have in flight.
 async fn batches_in_flight(data_dir: &Path) -> BTreeMap<(i64, i64), i64> {
+    if server::database(data_dir).is_some() {
+        return BTreeMap::from([((Uuid::now_v7().as_u64_pair().1 as i64, 0), 32)]);
+    }
     let rows = query(
         data_dir,
         "select epoch, batch_no, (select count(*) from json_each(places)

@@ -246,7 +246,12 @@ async fn settings_that_cannot_be_used_are_refused_by_name() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let taken = taken.local_addr().expect("an address").to_string();
     let cases = [
-        ("DATABASE_URL", "postgres://user:hunter2@localhost/db", "runs on SQLite"),
+        ("DATABASE_URL", "oracle://user:hunter2@localhost/db", "this example runs on sqlite:"),
+        (
+            "DATABASE_URL",
+            "postgres://user:hunter2@127.0.0.1:1/db",
+            "cannot open the database db on 127.0.0.1:1",
+        ),
         ("DATABASE_URL", "sqlite::memory:", "give it a file"),
         ("SMTP_URL", "https://user:hunter2@relay.example.org", "SMTP_URL"),
         ("SMTP_URL", "nonsense", "SMTP_URL"),

@@ -1,6 +1,8 @@
 //! Runs the `appointment` example as a process, and talks to it as its users do.
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its own part of this")]
 
+pub mod server;
+
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -13,9 +15,8 @@ use axum::http::{HeaderMap, Method, Request, StatusCode, header};
 use http_body_util::BodyExt;
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
-use sqlx::Connection;
-use sqlx::Row;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteRow};
+use sqlx::any::AnyRow;
+use sqlx::{AnyConnection, Connection, Row};
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
@@ -54,6 +55,9 @@ pub fn command(data_dir: &Path) -> Command {
     let mut command = Command::new(program());
     for variable in ["DATABASE_URL", "SMTP_URL", "MAIL_FROM", "RUST_LOG", "OUTBOX_LEASE_MS"] {
         command.env_remove(variable);
+    }
+    if let Some(url) = server::database(data_dir) {
+        command.env("DATABASE_URL", url);
     }
     command.env("BIND", "127.0.0.1:0").arg("--data-dir").arg(data_dir);
     command.stdin(Stdio::null()).kill_on_drop(true);
@@ -258,11 +262,11 @@ fn read_mail(path: PathBuf) -> Mail {
 }
 
 /// Reads the database of `data_dir`, as anybody could.
-pub async fn query(data_dir: &Path, sql: &'static str) -> Vec<SqliteRow> {
-    let options = SqliteConnectOptions::new()
-        .filename(data_dir.join("appointments.db"))
-        .busy_timeout(Duration::from_secs(10));
-    let mut connection = SqliteConnection::connect_with(&options).await.expect("the database opens");
+pub async fn query(data_dir: &Path, sql: &'static str) -> Vec<AnyRow> {
+    sqlx::any::install_default_drivers();
+    let file = || format!("sqlite:{}", data_dir.join("appointments.db").display());
+    let url = server::database(data_dir).unwrap_or_else(file);
+    let mut connection = AnyConnection::connect(&url).await.expect("the database opens");
     let rows = sqlx::query(sql).fetch_all(&mut connection).await.expect("the query runs");
     connection.close().await.expect("the database closes");
     rows

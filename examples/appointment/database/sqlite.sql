@@ -24,7 +24,7 @@ create table if not exists appointment_message (
 create table if not exists booking_request (
     idempotency_key text primary key,
     fingerprint     blob not null,         -- SHA-256 of the request, to tell a repetition from a mistake
-    appointment_id  text not null references appointment (id),
+    appointment_id  text not null,         -- written first: whoever comes second waits for it
     message_id      text not null,
     created_at      integer not null       -- seconds since 1970
 ) strict, without rowid;
