@@ -7,6 +7,8 @@
 pub use outbox_core::*;
 #[cfg(feature = "sqlite")]
 pub use outbox_sqlx::*;
+#[cfg(feature = "kafka")]
+pub use outbox_transport_kafka as kafka;
 #[cfg(feature = "smtp")]
 pub use outbox_transport_smtp as smtp;
 

@@ -1,0 +1,7 @@
+//! The transport against librdkafka's mock cluster: brokers inside this process that speak the protocol over TCP.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod cluster;
+mod conformance;
