@@ -20,14 +20,14 @@ impl Account {
     /// in their order, and each further copy came with a mark.
     pub(crate) fn of(made: &[Made], arrivals: &[Arrival]) -> Self {
         let exists: HashSet<MessageId> = made.iter().map(|made| made.id).collect();
-        let foreign: Vec<_> = arrivals.iter().filter(|arrival| !exists.contains(&arrival.id)).collect();
-        assert!(foreign.is_empty(), "{} deliveries of what was never committed: {foreign:?}", foreign.len());
+        let accepted = || arrivals.iter().filter(|arrival| arrival.answer == Answer::Accept);
+        let foreign: Vec<_> = accepted().filter(|arrival| !exists.contains(&arrival.id)).collect();
+        assert!(foreign.is_empty(), "{} deliveries of what is not committed: {foreign:?}", foreign.len());
 
-        let accepted = arrivals.iter().filter(|arrival| arrival.answer == Answer::Accept);
         let mut copies: HashMap<MessageId, usize> = HashMap::new();
         let mut first: HashMap<i64, Vec<i64>> = HashMap::new();
         let mut duplicates = 0;
-        for arrival in accepted {
+        for arrival in accepted() {
             let copies = copies.entry(arrival.id).or_default();
             *copies += 1;
             if *copies == 1 {

@@ -13,10 +13,29 @@ pub(crate) enum Database {
     Sqlite,
 }
 
+impl Database {
+    /// How many slots its dispatchers share.
+    pub(crate) const fn slots(self) -> usize {
+        match self {
+            Self::Postgres => 16,
+            Self::Sqlite => 1,
+        }
+    }
+
+    /// What a transaction begins with that reads, and holds on to what it read.
+    pub(crate) const fn reader(self) -> &'static str {
+        match self {
+            Self::Postgres => "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM made",
+            Self::Sqlite => "SELECT count(*) FROM made",
+        }
+    }
+}
+
 pub(crate) struct Home {
     pub(crate) url: String,
-    /// Statement and server that remove it.
-    remove: Option<(String, String)>,
+    name: String,
+    /// The server that it is on, unless it is a file.
+    server: Option<String>,
     _folder: Option<TempDir>,
 }
 
@@ -26,24 +45,33 @@ impl Home {
             Database::Postgres => {
                 let server = std::env::var("TEST_POSTGRES_URL")
                     .expect("TEST_POSTGRES_URL names a server; see scripts/services");
-                Self::in_postgres(&server).await
+                Self::at(database, &server).await
             }
             Database::Sqlite => {
                 let folder = tempfile::tempdir().unwrap();
                 let url = format!("sqlite://{}", folder.path().join("outbox.db").display());
-                Self { url, remove: None, _folder: Some(folder) }
+                Self { url, name: name(), server: None, _folder: Some(folder) }
             }
         }
     }
 
-    /// A schema on the server at the URL `server`. Its name is also that of all connections to it.
-    pub(crate) async fn in_postgres(server: &str) -> Self {
+    /// On the server at that URL. Its name is also that of all connections to it.
+    pub(crate) async fn at(database: Database, server: &str) -> Self {
+        assert_eq!(database, Database::Postgres, "{database:?} has no server");
         let name = name();
-        postgres(server, &format!("CREATE SCHEMA {name}")).await.unwrap();
+        call(server, &format!("CREATE SCHEMA {name}")).await.unwrap();
         let sign = if server.contains('?') { '&' } else { '?' };
         let url = format!("{server}{sign}options[search_path]={name}&application_name={name}");
-        let drop = format!("SET lock_timeout = '10s'; DROP SCHEMA {name} CASCADE");
-        Self { url, remove: Some((server.to_owned(), drop)), _folder: None }
+        Self { url, name, server: Some(server.to_owned()), _folder: None }
+    }
+
+    /// Ends all connections to it, from the server's side.
+    pub(crate) async fn cut_connections(&self) {
+        let sql = format!(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = '{}'",
+            self.name
+        );
+        call(self.server.as_ref().unwrap(), &sql).await.unwrap();
     }
 }
 
@@ -51,7 +79,7 @@ fn name() -> String {
     format!("outbox_faults_{}", MessageId::generate().as_uuid().simple())
 }
 
-pub(crate) async fn postgres(server: &str, sql: &str) -> Result<(), sqlx::Error> {
+async fn call(server: &str, sql: &str) -> Result<(), sqlx::Error> {
     let mut conn = PgConnectOptions::from_str(server)?.connect().await?;
     sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut conn).await.map(drop)
 }
@@ -59,10 +87,11 @@ pub(crate) async fn postgres(server: &str, sql: &str) -> Result<(), sqlx::Error>
 impl Drop for Home {
     /// On a thread of its own, since a destructor cannot wait.
     fn drop(&mut self) {
-        let Some((server, sql)) = self.remove.take() else { return };
+        let Some(server) = self.server.take() else { return };
+        let sql = format!("SET lock_timeout = '10s'; DROP SCHEMA {} CASCADE", self.name);
         let removed = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(postgres(&server, &sql))
+            runtime.block_on(call(&server, &sql))
         });
         // What stays behind is no reason to fail a test.
         let _ = removed.join();

@@ -9,14 +9,26 @@
 #![cfg(all(feature = "postgres", feature = "sqlite"))]
 
 mod account;
+mod clock;
+mod database_away;
 mod dispatcher;
+mod failing_key;
 mod home;
+mod joining;
 mod killed;
 mod load;
+mod long_transaction;
+mod not_durable;
+mod outage;
 mod outbox;
+mod poison;
 mod process;
+mod proxy;
 mod receiver;
 mod run;
+mod server;
+mod shutdown;
+mod stopped;
 
 /// A test of `$scenario` on each of the databases.
 macro_rules! on {

@@ -12,6 +12,8 @@ use outbox_sqlx::{PostgresOutbox, SqliteOutbox};
 use sqlx::AssertSqlSafe;
 use sqlx::postgres::{PgPool, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
 pub(crate) const TOPIC: &str = "t";
 
@@ -91,6 +93,27 @@ impl Outbox {
         Ok(())
     }
 
+    /// A transaction that runs `sql` and enqueues `made`, and stays open.
+    pub(crate) async fn hold(&self, sql: &'static str, made: Vec<Made>) -> Held {
+        let messages: Vec<NewMessage> = made.iter().map(Made::message).collect();
+        let rows = (!made.is_empty()).then(|| AssertSqlSafe(rows(&made)));
+        let (commit, committed) = oneshot::channel();
+        let (opened, open) = oneshot::channel();
+        let ended = each!(self.clone(), |outbox, pool| tokio::spawn(async move {
+            let mut tx = pool.begin().await.unwrap();
+            sqlx::raw_sql(sql).execute(&mut *tx).await.unwrap();
+            if let Some(rows) = rows {
+                sqlx::raw_sql(rows).execute(&mut *tx).await.unwrap();
+                outbox.enqueue(&mut tx, &messages).await.unwrap();
+            }
+            opened.send(()).unwrap();
+            committed.await.unwrap();
+            tx.commit().await.unwrap();
+        }));
+        open.await.unwrap();
+        Held { commit, ended }
+    }
+
     /// What was committed, by key and number.
     pub(crate) async fn made(&self) -> Result<Vec<Made>, Failure> {
         let all = "SELECT message_key, number, id FROM made ORDER BY message_key, number";
@@ -98,9 +121,18 @@ impl Outbox {
             each!(self, |_outbox, pool| sqlx::query_as(all).fetch_all(pool).await?);
         rows.into_iter().map(|(key, number, id)| Ok(Made { key, number, id: id.parse()? })).collect()
     }
+}
 
-    pub(crate) async fn close(&self) {
-        each!(self, |_outbox, pool| pool.close().await);
+/// A transaction that is open.
+pub(crate) struct Held {
+    commit: oneshot::Sender<()>,
+    ended: JoinHandle<()>,
+}
+
+impl Held {
+    pub(crate) async fn commit(self) {
+        self.commit.send(()).unwrap();
+        self.ended.await.unwrap();
     }
 }
 

@@ -45,6 +45,7 @@ pub(crate) struct Arrival {
     pub(crate) number: i64,
     pub(crate) attempt: u32,
     pub(crate) in_doubt: bool,
+    #[expect(dead_code, reason = "for the text of a failure")]
     pub(crate) by: String,
     pub(crate) epoch: i64,
     pub(crate) at: Instant,
@@ -74,6 +75,8 @@ struct Book {
     standings: HashMap<String, Standing>,
     lapses: usize,
     rule: Rule,
+    /// A kill may strike between an arrival and its answer.
+    answer_after: Duration,
 }
 
 #[derive(Clone)]
@@ -93,6 +96,7 @@ impl Receiver {
             standings: HashMap::new(),
             lapses: 0,
             rule: Box::new(|_| Answer::Accept),
+            answer_after: Duration::from_millis(3),
         };
         let receiver = Self { address: listener.local_addr().unwrap(), book: Arc::new(Mutex::new(book)) };
         let answering = receiver.clone();
@@ -115,8 +119,10 @@ impl Receiver {
             // The last line of a process that was killed may be cut off.
             let Ok(said) = serde_json::from_str(&line) else { continue };
             if let Some(answer) = self.take(&mut who, said) {
-                // A kill may strike between the arrival and the answer.
-                tokio::time::sleep(Duration::from_millis(3)).await;
+                let after = self.book().answer_after;
+                if !after.is_zero() {
+                    tokio::time::sleep(after).await;
+                }
                 let mut answer = serde_json::to_vec(&answer)?;
                 answer.push(b'\n');
                 write.write_all(&answer).await?;
@@ -157,6 +163,11 @@ impl Receiver {
     /// How to answer from now on.
     pub(crate) fn answer(&self, rule: impl Fn(&Arrival) -> Answer + Send + 'static) {
         self.book().rule = Box::new(rule);
+    }
+
+    /// How long it takes to answer from now on; 3 ms unless set.
+    pub(crate) fn answer_after(&self, time: Duration) {
+        self.book().answer_after = time;
     }
 
     /// Everything that arrived, in its order.

@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use crate::account::Account;
 use crate::dispatcher::{IN_FLIGHT, Role};
 use crate::home::{Database, Home};
-use crate::outbox::Outbox;
+use crate::outbox::{Made, Outbox};
 use crate::process::Process;
 use crate::receiver::Receiver;
 
@@ -91,11 +91,22 @@ impl Run {
     /// Waits for the rest, stops the dispatchers in good order, and compares. Duplicates may only come from
     /// `deaths` and from leases that were lost, at most what was in flight each time.
     pub(crate) async fn settle(&self, crew: Vec<Process>, deaths: usize) -> Account {
+        self.settle_in(crew, deaths, |_| {}).await
+    }
+
+    /// The same, where `edit` says which messages are expected, and in which order those of a key.
+    pub(crate) async fn settle_in(
+        &self,
+        crew: Vec<Process>,
+        deaths: usize,
+        edit: impl FnOnce(&mut Vec<Made>),
+    ) -> Account {
         self.drained().await;
         for process in crew {
             process.stop().await;
         }
-        let made = self.outbox.made().await.unwrap();
+        let mut made = self.outbox.made().await.unwrap();
+        edit(&mut made);
         let account = Account::of(&made, &self.receiver.arrivals());
         self.bounded(&account, deaths);
         account

@@ -1,0 +1,35 @@
+//! Producers that do not wait for their commits to be durable, and a server that loses some.
+
+use std::time::Duration;
+
+use crate::home::{Database, Home};
+use crate::load::{Load, random};
+use crate::on;
+use crate::run::{Run, times, until};
+use crate::server::Server;
+
+const CRASHES: usize = 50;
+
+async fn nothing_is_delivered_that_a_crash_of_the_server_took_back(database: Database) {
+    // The server writes what is not durable as late as it can.
+    let server = Server::new(database, "wal_writer_delay = 10s\n");
+    let mut home = Home::at(database, &server.url()).await;
+    home.url.push_str("&options[synchronous_commit]=off");
+    let mut run = Run::at(home).await;
+    // Slow enough that much waits in memory.
+    run.receiver.answer_after(Duration::from_millis(50));
+    let crew = run.crew(3).await;
+    let load = Load::start(&run.outbox);
+    for _ in 0..times(CRASHES) {
+        let before = run.receiver.accepted();
+        until("deliveries go on", async || run.receiver.accepted() > before + 100).await;
+        tokio::time::sleep(Duration::from_millis(random(200) as u64)).await;
+        server.crash();
+        server.start();
+    }
+    load.stop().await;
+    // Among others: every delivery is of a message that is still there.
+    run.settle(crew, 0).await.spent_no_attempt();
+}
+
+on!(nothing_is_delivered_that_a_crash_of_the_server_took_back: postgres);
