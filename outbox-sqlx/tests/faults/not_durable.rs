@@ -12,7 +12,7 @@ const CRASHES: usize = 50;
 
 async fn nothing_is_delivered_that_a_crash_of_the_server_took_back(database: Database) {
     // The server writes what is not durable as late as it can.
-    let server = Server::new(database, "wal_writer_delay = 10s\n");
+    let server = Server::new(database, "wal_writer_delay = 10s\ncommit_delay = 20000\ncommit_siblings = 0\n");
     let mut home = Home::at(database, &server.url()).await;
     home.url.push_str("&options[synchronous_commit]=off");
     let mut run = Run::at(home).await;

@@ -30,11 +30,11 @@ async fn a_message_that_kills_its_process_ends_as_a_dead_letter_and_spares_its_n
     let mut deaths = 0;
     let mut dead = 0;
     while dead == 0 {
-        for place in 0..crew.len() {
-            if crew[place].ended().is_some() {
+        for process in &mut crew {
+            if process.ended().is_some() {
                 deaths += 1;
                 assert!(deaths <= 5, "a message that kills is given up after five deaths");
-                crew[place] = run.start();
+                *process = run.start();
             }
         }
         let counts = run.outbox.admin().counts().await.unwrap();
