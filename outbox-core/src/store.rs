@@ -85,7 +85,8 @@ pub trait OutboxStore: Send + Sync + 'static {
     /// [`StoreError`].
     async fn tidy(&self, limit: u32) -> Result<u64, StoreError>;
 
-    /// The bell that this store's enqueue and commit ring; a store without one returns a fresh [`WakeUp`].
+    /// The bell that this store's enqueue and commit ring; a store without one returns a fresh [`WakeUp`]. The
+    /// dispatcher listens to it from before its first renewal until it ends.
     fn wake_up(&self) -> WakeUp;
 }
 

@@ -1,4 +1,4 @@
-//! How a commit in this process reaches the dispatcher at once.
+//! How a commit reaches the dispatcher at once.
 
 use std::sync::Arc;
 
@@ -7,6 +7,10 @@ use tokio::sync::watch;
 /// A bell between the producers and the dispatcher of one process. Cheap to clone; all clones ring together.
 ///
 /// It is only a hint: polling finds every message without it, later.
+///
+/// A store that can hear of commits in other processes rings it for them too, as long as a dispatcher
+/// [listens](Self::has_listeners): it starts to hear in [`renew`](crate::OutboxStore::renew), stops when
+/// [nobody listens](Self::unheard) any more, and says by [`hears_elsewhere`](Self::hears_elsewhere) whether it works.
 #[derive(Debug, Clone)]
 pub struct WakeUp {
     rings: Arc<watch::Sender<Rings>>,
@@ -16,6 +20,7 @@ pub struct WakeUp {
 struct Rings {
     committed: u64,
     enqueued: u64,
+    elsewhere: bool,
 }
 
 impl Default for WakeUp {
@@ -41,9 +46,28 @@ impl WakeUp {
         self.rings.send_modify(|rings| rings.enqueued += 1);
     }
 
+    /// Says whether commits of other processes ring this bell: then the dispatcher polls less often. `false` until
+    /// said otherwise.
+    pub fn hears_elsewhere(&self, hears: bool) {
+        self.rings.send_if_modified(|rings| std::mem::replace(&mut rings.elsewhere, hears) != hears);
+    }
+
+    /// Whether a dispatcher listens.
+    #[must_use]
+    pub fn has_listeners(&self) -> bool {
+        self.rings.receiver_count() > 0
+    }
+
+    /// Waits until no dispatcher listens. Cancel-safe.
+    pub async fn unheard(&self) {
+        self.rings.closed().await;
+    }
+
     /// A listener that hears what rings from now on.
     pub(crate) fn listen(&self) -> Listener {
-        Listener { heard: *self.rings.borrow(), rings: self.rings.subscribe() }
+        let rings = self.rings.subscribe();
+        let heard = Rings { elsewhere: false, ..*rings.borrow() };
+        Listener { rings, heard }
     }
 }
 
@@ -52,6 +76,8 @@ impl WakeUp {
 pub(crate) enum Ring {
     Committed,
     Enqueued,
+    /// Whether commits of other processes ring from now on.
+    Elsewhere(bool),
 }
 
 #[derive(Debug)]
@@ -65,6 +91,10 @@ impl Listener {
     pub(crate) async fn next(&mut self) -> Ring {
         loop {
             let now = *self.rings.borrow_and_update();
+            if now.elsewhere != self.heard.elsewhere {
+                self.heard.elsewhere = now.elsewhere;
+                return Ring::Elsewhere(now.elsewhere);
+            }
             let committed = now.committed != self.heard.committed;
             let enqueued = now.enqueued != self.heard.enqueued;
             self.heard = now;

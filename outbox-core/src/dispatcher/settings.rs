@@ -18,7 +18,8 @@ pub struct Settings {
     pub max_held_bytes: usize,
     /// The shortest wait between two looks at an idle outbox ("polling interval" elsewhere): 25 ms.
     pub poll_min: Duration,
-    /// The longest wait, reached by doubling while nothing comes: 2 s. A commit that rings the bell does not wait.
+    /// The longest wait, reached by doubling while nothing comes: 2 s, and three times that while the store hears
+    /// of commits in other processes. A commit that rings the bell does not wait.
     pub poll_max: Duration,
     /// The deadline of each call to the store: 10 s, and never more than half of the lease.
     pub store_deadline: Duration,

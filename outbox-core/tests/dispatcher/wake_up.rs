@@ -23,6 +23,26 @@ async fn a_commit_wakes_the_dispatcher_without_waiting_for_a_poll() {
     running.stop().await.unwrap();
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_commit_while_the_dispatcher_looks_makes_it_look_again() {
+    let outbox = MemoryOutbox::new();
+    let store = Flaky::new(outbox.clone());
+    store.slow.store(50, std::sync::atomic::Ordering::SeqCst);
+    let recorder = Recorder::accepting();
+    let running = start(&dispatcher(store, sleepy(), vec![Route::topic("o", InBatches(recorder.clone()))]));
+    for n in 0..30 {
+        let mut tx = outbox.begin();
+        outbox.enqueue(&mut tx, &[message("o", None, n)]).await.unwrap();
+        // The looks that an enqueue starts are over.
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        outbox.wake_up().committed();
+        tokio::time::sleep(Duration::from_millis(n * 3)).await;
+        outbox.commit(tx);
+        recorder.wait_for(n as usize + 1).await;
+    }
+    running.stop().await.unwrap();
+}
+
 #[tokio::test]
 async fn a_retry_goes_out_when_it_is_due_and_not_when_the_next_poll_is() {
     let outbox = MemoryOutbox::new();
@@ -56,23 +76,51 @@ async fn messages_behind_a_long_key_follow_without_waiting_for_a_poll() {
     recorder.assert_order();
 }
 
-#[tokio::test]
-async fn an_idle_dispatcher_asks_the_store_rarely() {
+/// How often a dispatcher with nothing to do calls the store in a minute.
+async fn calls_in_a_minute(bell_hears_elsewhere: bool) -> u64 {
     let outbox = MemoryOutbox::new();
+    outbox.wake_up().hears_elsewhere(bell_hears_elsewhere);
+    let store = Flaky::new(outbox);
+    let route = Route::topic("o", InBatches(Recorder::accepting()));
+    let running = start(&dispatcher(store.clone(), Settings::default(), vec![route]));
+    let calls = || store.calls.load(std::sync::atomic::Ordering::SeqCst);
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let before = calls();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let calls = calls() - before;
+    running.stop().await.unwrap();
+    calls
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_dispatcher_asks_the_store_rarely() {
+    // Two statements for each of six renewals, and one or two for each look: at most 60 statements.
+    let calls = calls_in_a_minute(true).await;
+    assert!((12..=22).contains(&calls), "{calls} calls while other processes are heard");
+    let calls = calls_in_a_minute(false).await;
+    assert!((30..=48).contains(&calls), "{calls} calls while only polling finds what others commit");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bell_that_no_longer_hears_others_brings_the_usual_polls_back() {
+    let outbox = MemoryOutbox::new();
+    let bell = outbox.wake_up();
     let store = Flaky::new(outbox);
     let settings = Settings {
-        lease: Duration::from_secs(30),
-        poll_min: Duration::from_millis(50),
-        poll_max: Duration::from_secs(2),
-        ..quick()
+        poll_max: Duration::from_secs(60),
+        lease: Duration::from_secs(3600),
+        ..Settings::default()
     };
-    let running = start(&dispatcher(
-        store.clone(),
-        settings,
-        vec![Route::topic("o", InBatches(Recorder::accepting()))],
-    ));
-    tokio::time::sleep(Duration::from_secs(2)).await;
-    let calls = store.calls.load(std::sync::atomic::Ordering::SeqCst);
+    let route = Route::topic("o", InBatches(Recorder::accepting()));
+    let running = start(&dispatcher(store.clone(), settings, vec![route]));
+    bell.hears_elsewhere(true);
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    let calls = || store.calls.load(std::sync::atomic::Ordering::SeqCst);
+    let before = calls();
+    bell.hears_elsewhere(false);
+    tokio::time::sleep(Duration::from_secs(61)).await;
+    assert!(calls() > before, "not after the three minutes that it might have waited");
     running.stop().await.unwrap();
-    assert!(calls < 12, "{calls} calls in the first two seconds, while the poll still backs off");
+    assert!(!bell.has_listeners());
+    bell.unheard().await;
 }

@@ -124,7 +124,7 @@ async fn step(inner: &Inner, what: What, step: Step<'_>, act: &Act) -> Result<St
     }
     helper.keep();
     if done > 0 {
-        inner.wake_up.committed();
+        inner.wake();
     }
     Ok(Stepped { done, next })
 }

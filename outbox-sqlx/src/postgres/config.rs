@@ -13,14 +13,16 @@ use crate::retention::Retention;
 #[derive(Debug, Clone)]
 #[must_use = "the settings take effect in the outbox that `build` answers"]
 pub struct PostgresOutboxBuilder {
-    pool: PgPool,
-    prefix: String,
-    retention: Retention,
+    pub(super) pool: PgPool,
+    pub(super) prefix: String,
+    pub(super) retention: Retention,
+    pub(super) notifications: bool,
 }
 
 impl PostgresOutboxBuilder {
     pub(super) fn new(pool: PgPool) -> Self {
-        Self { pool, prefix: DEFAULT_PREFIX.to_owned(), retention: Retention::default() }
+        let prefix = DEFAULT_PREFIX.to_owned();
+        Self { pool, prefix, retention: Retention::default(), notifications: true }
     }
 
     /// What the names of the tables begin with: `outbox_` unless set. At most 40 ASCII letters, digits and
@@ -56,12 +58,19 @@ impl PostgresOutboxBuilder {
         self
     }
 
+    /// Whether commits wake the dispatchers of other processes by `NOTIFY`, and the dispatcher listens; on unless set.
+    /// Without it they find messages by polling, and one connection less is opened for each part.
+    pub fn notifications(mut self, on: bool) -> Self {
+        self.notifications = on;
+        self
+    }
+
     /// The outbox. Opens nothing yet.
     ///
     /// # Errors
     /// [`StoreErrorKind::Invalid`](outbox_core::StoreErrorKind) when the table prefix is refused.
     pub fn build(self) -> Result<PostgresOutbox, StoreError> {
         check_prefix(&self.prefix)?;
-        Ok(PostgresOutbox::with(self.pool, self.prefix, self.retention))
+        Ok(PostgresOutbox::with(self))
     }
 }

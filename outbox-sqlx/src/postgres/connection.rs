@@ -24,6 +24,15 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// compiler.
 const SETTINGS: &str = include_str!("sql/settings.sql");
 
+/// The options of our own connections to the database that `pool_options` name.
+pub(super) fn own_options(pool_options: &PgConnectOptions) -> PgConnectOptions {
+    let options = pool_options.clone().disable_statement_logging();
+    match options.get_application_name() {
+        Some(_) => options,
+        None => options.application_name("outbox"),
+    }
+}
+
 /// A connection that is opened when it is first needed, and used by one call at a time.
 #[derive(Debug)]
 pub(super) struct OwnConnection {
@@ -47,13 +56,9 @@ pub(super) struct InUse<'a> {
 }
 
 impl OwnConnection {
-    /// A connection to the database that `pool_options` name.
-    pub(super) fn new(pool_options: &PgConnectOptions, statement_timeout: &'static str) -> Self {
-        let mut options = pool_options.clone().disable_statement_logging();
-        if options.get_application_name().is_none() {
-            options = options.application_name("outbox");
-        }
-        Self { options, statement_timeout, slot: Mutex::default() }
+    /// A connection with `options`, those of [`own_options`].
+    pub(super) fn new(options: &PgConnectOptions, statement_timeout: &'static str) -> Self {
+        Self { options: options.clone(), statement_timeout, slot: Mutex::default() }
     }
 
     /// The connection, opened and its schema checked if it is not open yet; waits while another call uses it.

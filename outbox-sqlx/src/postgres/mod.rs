@@ -9,8 +9,10 @@ mod decode;
 mod enqueue;
 mod error;
 mod inbox;
+mod listen;
 mod micros;
 mod migrate;
+mod notify;
 mod reading;
 mod session;
 mod set_aside;
@@ -37,19 +39,22 @@ use crate::Migration;
 use crate::retention::Retention;
 
 use claim::Cursor;
-use connection::OwnConnection;
+use connection::{OwnConnection, own_options};
 use enqueue::without_nul;
 use error::store_error;
-use statements::{DEFAULT_PREFIX, Statements};
+use listen::Ear;
+use notify::Notifier;
+use statements::Statements;
 
 /// An outbox in a PostgreSQL database, version 13 or later: enqueues in the caller's transaction, and is the store of
 /// any number of dispatchers, which share the keys among them.
 ///
 /// Cheap to clone; all clones share their connections and their bell.
 ///
-/// The pool is the application's own. For itself the outbox opens up to four more connections with the pool's
-/// options, each when it is first needed: one to read messages, one to settle, one to keep the lease, and one for
-/// retention and the acts of people. So a dispatcher never waits for the pool. On them `synchronous_commit` is at
+/// The pool is the application's own. For itself the outbox opens up to six more connections with the pool's
+/// options, each when it is first needed: one to notify other processes of commits, and for a dispatcher one to read
+/// messages, one to settle, one to keep the lease, one to listen for notifications, and one for retention and the
+/// acts of people. So a dispatcher never waits for the pool. On those that write `synchronous_commit` is at
 /// least `on`: nothing is delivered before it is as durable as the server makes it, also if producers run with `off`.
 ///
 /// Any client may insert into `<prefix>messages` directly; `topic` and `payload` are enough, and
@@ -78,13 +83,17 @@ struct Inner {
     helper: OwnConnection,
     cursors: Mutex<HashMap<Epoch, Cursor>>,
     wake_up: WakeUp,
+    /// Tells other processes of commits; none where that is switched off.
+    notifier: Option<Arc<Notifier>>,
+    /// Hears of theirs.
+    ear: Ear,
 }
 
 impl PostgresOutbox {
     /// The outbox in the database of `pool`, with the defaults of [`PostgresOutboxBuilder`]. Opens nothing yet.
     #[must_use]
     pub fn new(pool: PgPool) -> Self {
-        Self::with(pool, DEFAULT_PREFIX.to_owned(), Retention::default())
+        Self::with(PostgresOutboxBuilder::new(pool))
     }
 
     /// An outbox with settings of the caller's own.
@@ -92,8 +101,11 @@ impl PostgresOutbox {
         PostgresOutboxBuilder::new(pool)
     }
 
-    fn with(pool: PgPool, prefix: String, retention: Retention) -> Self {
-        let options = pool.connect_options();
+    /// The outbox of checked settings.
+    fn with(settings: PostgresOutboxBuilder) -> Self {
+        let PostgresOutboxBuilder { pool, prefix, retention, notifications } = settings;
+        let options = own_options(&pool.connect_options());
+        let channel = channel(&prefix);
         let inner = Inner {
             sql: Statements::new(&prefix),
             writer: OwnConnection::new(&options, "10s"),
@@ -105,6 +117,8 @@ impl PostgresOutbox {
             retention,
             cursors: Mutex::default(),
             wake_up: WakeUp::new(),
+            notifier: notifications.then(|| Arc::new(Notifier::new(options, channel))),
+            ear: Ear::default(),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -135,7 +149,8 @@ impl PostgresOutbox {
         self.inner.pool.begin().await.map_err(|error| store_error("begin a transaction", error))
     }
 
-    /// Commits `tx` and wakes the dispatcher of this process at once.
+    /// Commits `tx` and wakes the dispatchers: that of this process at once, those of others by a notification that
+    /// the caller does not wait for.
     ///
     /// # Errors
     /// [`StoreError`]; when the connection broke meanwhile, it is unknown whether the transaction was committed.
@@ -145,13 +160,36 @@ impl PostgresOutbox {
         Ok(())
     }
 
-    /// Wakes the dispatcher of this process, for callers that commit by other means than [`commit`](Self::commit).
+    /// Wakes the dispatchers of this process and of others, for callers that commit by other means than
+    /// [`commit`](Self::commit). Returns at once. Outside of a Tokio runtime it reaches this process only.
     pub fn wake(&self) {
-        self.inner.wake_up.committed();
+        self.inner.wake();
+    }
+
+    /// The channel on which `NOTIFY`, sent after a commit, wakes the dispatchers of the outbox with `prefix`:
+    /// `outbox_messages` for the default one. For producers that write by plain SQL. Any payload will do.
+    ///
+    /// # Errors
+    /// [`StoreErrorKind::Invalid`](outbox_core::StoreErrorKind) when `prefix` is refused.
+    pub fn channel(prefix: &str) -> Result<String, StoreError> {
+        statements::check_prefix(prefix)?;
+        Ok(channel(prefix))
     }
 }
 
+/// Named like the table, so that `NOTIFY` without quotes finds it.
+fn channel(prefix: &str) -> String {
+    format!("{}messages", prefix.to_ascii_lowercase())
+}
+
 impl Inner {
+    fn wake(&self) {
+        self.wake_up.committed();
+        if let Some(notifier) = &self.notifier {
+            notifier.committed();
+        }
+    }
+
     fn cursors(&self) -> MutexGuard<'_, HashMap<Epoch, Cursor>> {
         self.cursors.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -173,6 +211,9 @@ impl OutboxStore for PostgresOutbox {
             .await
             .map_err(|error| store_error("renew the lease", error))?;
         keeper.keep();
+        if let Some(notifier) = &self.inner.notifier {
+            self.inner.ear.open(&self.inner.wake_up, notifier);
+        }
         if let Some(old) = epoch.filter(|old| *old != ownership.epoch) {
             self.inner.cursors().remove(&old);
         }

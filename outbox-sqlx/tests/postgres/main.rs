@@ -4,8 +4,10 @@
 mod conformance;
 mod dispatchers;
 mod fixture;
+mod latency;
 mod plain_sql;
 mod plans;
 mod reading;
 mod schema;
 mod slots;
+mod waking;

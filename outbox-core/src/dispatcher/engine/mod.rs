@@ -99,6 +99,8 @@ impl Engine {
         let seed = me.instance.as_u128() as u64;
         let (sender, lease) = watch::channel(Lease::none());
         let pulse = Arc::new(Pulse::new());
+        // Before the first renewal, by which the store hears that somebody listens.
+        let bell = parts.store.wake_up().listen();
         let mut keeper = JoinSet::new();
         let store = Arc::clone(&parts.store);
         keeper.spawn(keep(store, me, settings.lease, settings.store_deadline(), Arc::clone(&pulse), sender));
@@ -113,7 +115,7 @@ impl Engine {
                 until == Until::Shutdown,
             ),
             poll: Poll::new(settings.poll_min, settings.poll_max, seed),
-            bell: parts.store.wake_up().listen(),
+            bell,
             tasks: JoinSet::new(),
             keeper,
             pulse,

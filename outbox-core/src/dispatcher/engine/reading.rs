@@ -18,6 +18,7 @@ impl Engine {
             return;
         };
         self.claiming = true;
+        self.poll.looks();
         self.claim_is_stale = false;
         self.claims += 1;
         self.quiet = true;
