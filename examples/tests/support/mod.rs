@@ -33,8 +33,13 @@ pub fn program() -> &'static Path {
 
 /// An example, freshly built: `cargo test --test …` alone builds no examples, and a stale one would be tested.
 pub fn built(example: &str) -> PathBuf {
+    built_with(example, "")
+}
+
+/// An example that needs features.
+pub fn built_with(example: &str, features: &str) -> PathBuf {
     let mut cargo = StdCommand::new(env!("CARGO"));
-    cargo.args(["build", "--quiet", "--message-format=json", "--example", example]);
+    cargo.args(["build", "--quiet", "--message-format=json", "--example", example, "--features", features]);
     // From the root, as a user does; it also shares its features with a `cargo test` there, so nothing is built twice.
     cargo.args(["--manifest-path", concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml")]);
     if !cfg!(debug_assertions) {

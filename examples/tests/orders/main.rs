@@ -1,0 +1,23 @@
+//! The orders example: its steps by themselves, and as a program that is killed at the worst moments.
+//!
+//! The broker is the one that librdkafka brings for tests, inside the process of the test, so it survives the program.
+
+mod domain;
+mod program;
+
+#[path = "../support/mod.rs"]
+mod support;
+
+// The modules of the program that are tried by themselves, where they expect each other to be.
+#[allow(dead_code, unreachable_pub, reason = "the program uses all of it")]
+#[path = "../../orders/database/mod.rs"]
+mod database;
+#[allow(dead_code, unreachable_pub, reason = "the program uses all of it")]
+#[path = "../../orders/messages.rs"]
+mod messages;
+#[allow(dead_code, unreachable_pub, reason = "the program uses all of it")]
+#[path = "../../orders/orders.rs"]
+mod orders;
+#[allow(dead_code, unreachable_pub, reason = "the program uses all of it")]
+#[path = "../../orders/work.rs"]
+mod work;
