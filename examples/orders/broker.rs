@@ -18,14 +18,14 @@ pub struct Broker {
 }
 
 impl Broker {
-    /// The brokers at `address`, or the development broker.
-    pub fn at(address: Option<String>) -> Result<Self> {
+    /// The brokers at `address`, or the development broker with the topics, their names begun with `prefix`.
+    pub fn at(address: Option<String>, prefix: &str) -> Result<Self> {
         if let Some(address) = address {
             return Ok(Self { address, own: None });
         }
         let own = MockCluster::new(1).context("cannot start the development broker")?;
         for topic in topic::ALL {
-            own.create_topic(topic, PARTITIONS, 1).context("cannot create a topic")?;
+            own.create_topic(&format!("{prefix}{topic}"), PARTITIONS, 1).context("cannot create a topic")?;
         }
         Ok(Self { address: own.bootstrap_servers(), own: Some(own) })
     }

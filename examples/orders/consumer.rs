@@ -29,10 +29,15 @@ pub struct Consumer {
 
 impl Consumer {
     /// Joins the group. Answers at once; records come when the group has shared its partitions out.
-    pub fn new(brokers: &str, database: Arc<dyn Database>, die: Option<Die>) -> Result<Self> {
+    pub fn new(
+        brokers: &str,
+        topic_prefix: &str,
+        database: Arc<dyn Database>,
+        die: Option<Die>,
+    ) -> Result<Self> {
         let kafka: StreamConsumer = ClientConfig::new()
             .set("bootstrap.servers", brokers)
-            .set("group.id", CONSUMER)
+            .set("group.id", format!("{topic_prefix}{CONSUMER}"))
             // A group that is new starts with what is there.
             .set("auto.offset.reset", "earliest")
             // A record counts as received when its work is committed, not before; see `store_offset` below.
@@ -45,7 +50,8 @@ impl Consumer {
             .set("topic.metadata.refresh.interval.ms", "2000")
             .create()
             .context("KAFKA_BROKERS cannot be used")?;
-        kafka.subscribe(&topic::ALL).context("cannot subscribe")?;
+        let topics = topic::ALL.map(|topic| format!("{topic_prefix}{topic}"));
+        kafka.subscribe(&topics.each_ref().map(String::as_str)).context("cannot subscribe")?;
         Ok(Self { kafka, database, die })
     }
 

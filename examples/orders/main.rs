@@ -72,7 +72,7 @@ fn main() -> ExitCode {
 
 /// The development broker stays on this thread, since it cannot be sent to another.
 fn start(settings: Settings) -> Result<()> {
-    let broker = Broker::at(settings.kafka_brokers.clone())?;
+    let broker = Broker::at(settings.kafka_brokers.clone(), &settings.topic_prefix)?;
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
     runtime.block_on(run(settings, &broker.address, broker.own.is_some()))
 }
@@ -88,6 +88,7 @@ async fn run(settings: Settings, brokers: &str, own: bool) -> Result<()> {
     // The dispatcher: publishes what was committed, until the brokers have acknowledged it.
     let kafka = KafkaTransport::builder()
         .brokers(brokers)
+        .topic_prefix(&settings.topic_prefix)
         .delivery_timeout(DELIVERY_TIMEOUT)
         .build()
         .context("KAFKA_BROKERS cannot be used")?;
@@ -100,7 +101,7 @@ async fn run(settings: Settings, brokers: &str, own: bool) -> Result<()> {
         .settings(outbox::Settings { lease: LEASE, ..outbox::Settings::default() })
         .route(route)
         .build()?;
-    let consumer = Consumer::new(brokers, Arc::clone(&database), settings.die)?;
+    let consumer = Consumer::new(brokers, &settings.topic_prefix, Arc::clone(&database), settings.die)?;
 
     let (stop, stopped) = watch::channel(false);
     let until_stopped = move || {

@@ -22,6 +22,8 @@ Options:
 
 Environment:
   KAFKA_BROKERS  host:port,…; a broker inside this process unless set
+  KAFKA_TOPIC_PREFIX  put before the topics shop.orders, shop.notifications, shop.fulfillment and shop.refunds, which
+                 the brokers must have, or create by themselves
   DATABASE_URL   postgres://user:password@host/database or sqlite:path/to/file.db;
                  an SQLite file in the data folder unless set
   RUST_LOG       what is logged to standard error, such as info or outbox_core=debug [default: warn]
@@ -40,6 +42,8 @@ pub struct Settings {
     pub data_dir: PathBuf,
     pub die: Option<Die>,
     pub kafka_brokers: Option<String>,
+    /// Empty unless set.
+    pub topic_prefix: String,
     pub database_url: Option<String>,
 }
 
@@ -59,6 +63,7 @@ impl Command {
             data_dir: PathBuf::from("orders-data"),
             die: None,
             kafka_brokers: variable("KAFKA_BROKERS")?,
+            topic_prefix: variable("KAFKA_TOPIC_PREFIX")?.unwrap_or_default(),
             database_url: variable("DATABASE_URL")?,
         };
         let mut args = args.into_iter();

@@ -53,18 +53,18 @@ pub async fn tell(orders: &Orders, database: &dyn Database, count: usize) -> Res
     Ok(())
 }
 
-/// The first order of three is confirmed, the second confirmed and cancelled, the third cancelled.
+/// Of three orders one is confirmed, one confirmed and then cancelled, and one cancelled.
 async fn live(orders: &Orders, number: usize) -> Result<Uuid> {
-    let customer = ["Ada", "Grace", "Alan"][number % 3];
-    let request = Uuid::now_v7;
-    let order = orders.place(request(), customer, 1_999 + 100 * (number % 50) as i64).await?;
+    let (customer, confirmed, cancelled) =
+        [("Ada", true, false), ("Grace", true, true), ("Alan", false, true)][number % 3];
+    let order = orders.place(Uuid::now_v7(), customer, 1_999 + 100 * (number % 50) as i64).await?;
     say(format!("   placed     {order} for {customer}"));
-    if number % 3 != 2 {
-        orders.confirm(request(), order).await?;
+    if confirmed {
+        orders.confirm(Uuid::now_v7(), order).await?;
         say(format!("   confirmed  {order}"));
     }
-    if number % 3 != 0 {
-        orders.cancel(request(), order).await?;
+    if cancelled {
+        orders.cancel(Uuid::now_v7(), order).await?;
         say(format!("   cancelled  {order}"));
     }
     Ok(order)

@@ -134,7 +134,11 @@ async fn a_step_that_is_refused_publishes_nothing() {
     let too_long = shop.orders.place(request, &"x".repeat(2_000_000), 1).await;
     assert!(matches!(too_long, Err(OrderError::Outbox(_))), "{too_long:?}");
     assert_eq!(types(&shop.published().await), [""; 0]);
-    assert_eq!(shop.database.under_way().await.expect("it counts"), 4, "what was placed and cancelled, no more");
+    assert_eq!(
+        shop.database.under_way().await.expect("it counts"),
+        4,
+        "what was placed and cancelled, no more"
+    );
 }
 
 #[tokio::test]
@@ -146,7 +150,10 @@ async fn steps_at_the_same_time_are_taken_once() {
     let cancel = || shop.orders.cancel(Uuid::now_v7(), order);
     let (a, b, c, d) = tokio::join!(cancel(), cancel(), cancel(), cancel());
     assert!([a, b, c, d].iter().all(Result::is_ok));
-    assert_eq!(types(&shop.published().await), ["order.cancelled", "customer.notification", "refund.triggered"]);
+    assert_eq!(
+        types(&shop.published().await),
+        ["order.cancelled", "customer.notification", "refund.triggered"]
+    );
 }
 
 #[tokio::test]

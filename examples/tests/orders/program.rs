@@ -14,11 +14,12 @@ use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Connection, Row};
+use tempfile::TempDir;
 use tokio::process::Command;
 use uuid::Uuid;
 
 use crate::messages::topic;
-use crate::support::{PATIENCE, built_with, run};
+use crate::support::{PATIENCE, built_with, run, server};
 
 /// A broker as long as this value lives. It may not move, so it stays on a thread of its own.
 struct Broker {
@@ -40,18 +41,103 @@ impl Broker {
         });
         Self { address: address.recv().expect("the address"), _end: end }
     }
+}
+
+/// Where the program runs: it has a folder of its own, and shares broker and database with nobody.
+struct World {
+    data: TempDir,
+    brokers: String,
+    topic_prefix: String,
+    database_url: Option<String>,
+    _broker: Option<Broker>,
+}
+
+impl World {
+    fn new() -> Self {
+        let (data, broker) = (tempfile::tempdir().expect("a folder"), Broker::start());
+        let (brokers, topic_prefix) = (broker.address.clone(), String::new());
+        Self { data, brokers, topic_prefix, database_url: None, _broker: Some(broker) }
+    }
+
+    /// The program, with `orders` new orders.
+    fn command(&self, orders: usize) -> Command {
+        let mut command = command(self.data.path(), orders);
+        command.env("KAFKA_BROKERS", &self.brokers).env("KAFKA_TOPIC_PREFIX", &self.topic_prefix);
+        if let Some(url) = &self.database_url {
+            command.env("DATABASE_URL", url);
+        }
+        command
+    }
+
+    /// Lets the program die in the middle of three orders.
+    async fn die(&self, moment: &str) {
+        let mut command = self.command(3);
+        command.args(["--die", moment]);
+        let (status, story, errors) = run(command).await;
+        assert!(!status.success() && errors.contains("dying on purpose"), "{story}\n{errors}");
+    }
+
+    /// Runs the program until everything has arrived.
+    async fn finish(&self, orders: usize) -> String {
+        let (status, story, errors) = run(self.command(orders)).await;
+        assert!(status.success(), "{story}\n{errors}");
+        story
+    }
+
+    async fn query(&self, sql: &'static str) -> Vec<AnyRow> {
+        sqlx::any::install_default_drivers();
+        let file = || format!("sqlite:{}", self.data.path().join("orders.db").display());
+        let url = self.database_url.clone().unwrap_or_else(file);
+        let mut connection = AnyConnection::connect(&url).await.expect("the database opens");
+        let rows = sqlx::query(sql).fetch_all(&mut connection).await.expect("the query runs");
+        connection.close().await.expect("the database closes");
+        rows
+    }
 
     /// How many records lie in all topics.
     fn records(&self) -> i64 {
         let consumer: BaseConsumer =
-            ClientConfig::new().set("bootstrap.servers", &self.address).create().expect("a consumer");
-        let partitions = topic::ALL.iter().flat_map(|topic| (0..4).map(move |partition| (topic, partition)));
-        partitions
-            .map(|(topic, partition)| {
-                let (low, high) = consumer.fetch_watermarks(topic, partition, PATIENCE).expect("it answers");
-                high - low
-            })
-            .sum()
+            ClientConfig::new().set("bootstrap.servers", &self.brokers).create().expect("a consumer");
+        let mut records = 0;
+        for topic in topic::ALL.map(|topic| format!("{}{topic}", self.topic_prefix)) {
+            let metadata = consumer.fetch_metadata(Some(&topic), PATIENCE).expect("it answers");
+            for partition in metadata.topics()[0].partitions() {
+                let marks = consumer.fetch_watermarks(&topic, partition.id(), PATIENCE);
+                let (low, high) = marks.expect("it answers");
+                records += high - low;
+            }
+        }
+        records
+    }
+
+    /// Everything that was published has arrived, its work was done once, and that of each order in the order of its
+    /// steps. Answers how many messages that were.
+    async fn assert_worked_once(&self) -> usize {
+        let published = self.query("select lower(cast(message_id as char(36))) from order_message").await;
+        let published: BTreeSet<String> = published.iter().map(|row| row.get(0)).collect();
+        let work = self
+            .query(
+                "select lower(cast(message_id as char(36))), lower(cast(order_id as char(36))), message_type, record
+                 from work order by seq",
+            )
+            .await;
+        let worked: Vec<String> = work.iter().map(|row| row.get(0)).collect();
+        assert_eq!(worked.iter().cloned().collect::<BTreeSet<_>>(), published, "nothing is lost or made up");
+        assert_eq!(worked.len(), published.len(), "each once");
+
+        let mut steps: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for row in work.iter().filter(|row| row.get::<&str, _>(3).contains(topic::ORDERS)) {
+            steps.entry(row.get(1)).or_default().push(row.get(2));
+        }
+        let orders = self.query("select customer from customer_order").await;
+        assert_eq!(steps.len(), orders.len(), "every order has arrived");
+        for steps in steps.values() {
+            let all = ["order.placed", "order.confirmed", "order.cancelled"];
+            let positions: Vec<_> =
+                steps.iter().map(|step| all.iter().position(|known| known == step)).collect();
+            assert!(positions.is_sorted() && positions[0] == Some(0), "out of order: {steps:?}");
+        }
+        published.len()
     }
 }
 
@@ -60,124 +146,93 @@ fn program() -> &'static Path {
     PROGRAM.get_or_init(|| built_with("orders", "kafka"))
 }
 
-/// The program, with `orders` of its own, on `brokers` or on the ones it brings itself.
-fn command(data_dir: &Path, brokers: Option<&str>, orders: usize) -> Command {
+/// The program, with `orders` new orders, on a broker inside it.
+fn command(data_dir: &Path, orders: usize) -> Command {
     let mut command = Command::new(program());
-    for variable in ["DATABASE_URL", "KAFKA_BROKERS", "RUST_LOG"] {
+    for variable in ["DATABASE_URL", "KAFKA_BROKERS", "KAFKA_TOPIC_PREFIX", "RUST_LOG"] {
         command.env_remove(variable);
-    }
-    if let Some(brokers) = brokers {
-        command.env("KAFKA_BROKERS", brokers);
     }
     command.arg("--data-dir").arg(data_dir).arg("--orders").arg(orders.to_string());
     command.stdin(Stdio::null()).kill_on_drop(true);
     command
 }
 
-/// Runs the program until everything has arrived.
-async fn finish(data_dir: &Path, broker: &Broker, orders: usize) -> String {
-    let (status, story, errors) = run(command(data_dir, Some(&broker.address), orders)).await;
-    assert!(status.success(), "{story}\n{errors}");
-    story
-}
-
-async fn query(data_dir: &Path, sql: &'static str) -> Vec<AnyRow> {
-    sqlx::any::install_default_drivers();
-    let url = format!("sqlite:{}", data_dir.join("orders.db").display());
-    let mut connection = AnyConnection::connect(&url).await.expect("the database opens");
-    let rows = sqlx::query(sql).fetch_all(&mut connection).await.expect("the query runs");
-    connection.close().await.expect("the database closes");
-    rows
-}
-
-/// Everything that was published has arrived, its work was done once, and that of each order in the order of its steps.
-/// Answers how many messages that were.
-async fn assert_worked_once(data_dir: &Path) -> usize {
-    let published = query(data_dir, "select message_id from order_message").await;
-    let published: BTreeSet<String> = published.iter().map(|row| row.get(0)).collect();
-    let work = query(data_dir, "select message_id, order_id, message_type, record from work order by seq").await;
-    let worked: Vec<String> = work.iter().map(|row| row.get(0)).collect();
-    assert_eq!(worked.iter().cloned().collect::<BTreeSet<_>>(), published, "nothing is lost, nothing made up");
-    assert_eq!(worked.len(), published.len(), "each once");
-
-    let mut steps: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for row in &work {
-        if row.get::<&str, _>(3).starts_with(topic::ORDERS) {
-            steps.entry(row.get(1)).or_default().push(row.get(2));
-        }
-    }
-    let orders = query(data_dir, "select id, status from customer_order").await;
-    assert_eq!(steps.len(), orders.len(), "every order has arrived");
-    for steps in steps.values() {
-        let all = ["order.placed", "order.confirmed", "order.cancelled"];
-        let positions: Vec<_> = steps.iter().map(|step| all.iter().position(|known| known == step)).collect();
-        assert!(positions.is_sorted() && positions[0] == Some(0), "out of order: {steps:?}");
-    }
-    published.len()
-}
-
 #[tokio::test]
 async fn without_a_server_it_tells_what_arrived_where() {
     let data = tempfile::tempdir().expect("a folder");
-    let (status, story, errors) = run(command(data.path(), None, 3)).await;
+    let (status, story, errors) = run(command(data.path(), 3)).await;
     assert!(status.success(), "{story}\n{errors}");
     assert_eq!(errors, "", "nothing went wrong, so nothing is logged");
     assert!(story.contains("inside this process"), "{story}");
     for part in ["shop.orders/", "bank: pay back 20.99 EUR", "warehouse: pack and ship", "mail to Alan"] {
         assert!(story.contains(part), "{part}: {story}");
     }
-    assert_eq!(assert_worked_once(data.path()).await, 17);
 }
 
 #[tokio::test]
 async fn killed_between_sending_and_settling_it_sends_again_and_works_once() {
-    let (data, broker) = (tempfile::tempdir().expect("a folder"), Broker::start());
-    let mut dies = command(data.path(), Some(&broker.address), 3);
-    dies.args(["--die", "sending"]);
-    let (status, _, errors) = run(dies).await;
-    assert!(!status.success() && errors.contains("dying on purpose"), "{errors}");
-    assert!(broker.records() > 0, "the records were sent");
-
-    finish(data.path(), &broker, 1).await;
-    let published = assert_worked_once(data.path()).await;
-    assert!(broker.records() > published as i64, "they were sent twice");
+    let world = World::new();
+    world.die("sending").await;
+    assert!(world.records() > 0, "the records were sent");
+    world.finish(1).await;
+    let published = world.assert_worked_once().await;
+    assert!(world.records() > published as i64, "they were sent twice");
 }
 
 #[tokio::test]
 async fn killed_before_the_work_is_committed_it_receives_again_and_works_once() {
-    let (data, broker) = (tempfile::tempdir().expect("a folder"), Broker::start());
-    let mut dies = command(data.path(), Some(&broker.address), 3);
-    dies.args(["--die", "receiving"]);
-    let (status, _, errors) = run(dies).await;
-    assert!(!status.success() && errors.contains("dying on purpose"), "{errors}");
-    assert_eq!(query(data.path(), "select 1 from work").await.len(), 0, "the work died with it");
-
-    finish(data.path(), &broker, 1).await;
-    assert_worked_once(data.path()).await;
+    let world = World::new();
+    world.die("receiving").await;
+    assert_eq!(world.query("select what from work").await.len(), 0, "the work died with it");
+    world.finish(1).await;
+    world.assert_worked_once().await;
 }
 
 #[tokio::test]
 async fn killed_at_any_moment_it_loses_nothing_and_works_once() {
-    let (data, broker) = (tempfile::tempdir().expect("a folder"), Broker::start());
+    let world = World::new();
     for _ in 0..4 {
-        let mut command = command(data.path(), Some(&broker.address), 20);
-        let mut life = command.stdout(Stdio::null()).spawn().expect("it starts");
+        let mut life = world.command(20).stdout(Stdio::null()).spawn().expect("it starts");
         // Anywhere from the start over the first records to the end of its work.
         let moment = Duration::from_millis(Uuid::now_v7().as_u64_pair().1 % 7_000);
         if tokio::time::timeout(moment, life.wait()).await.is_err() {
             life.kill().await.expect("it can be killed");
         }
     }
-    finish(data.path(), &broker, 1).await;
-    let published = assert_worked_once(data.path()).await;
-    println!("{published} messages, {} records", broker.records());
+    world.finish(1).await;
+    println!("{} messages, {} records", world.assert_worked_once().await, world.records());
+}
+
+#[tokio::test]
+#[ignore = "needs Kafka and PostgreSQL; scripts/test runs it"]
+async fn on_kafka_and_postgresql_it_survives_the_same() {
+    let variable =
+        |name| std::env::var(name).unwrap_or_else(|_| panic!("{name} names a server; see scripts/services"));
+    let server = variable("TEST_POSTGRES_URL");
+    let name = format!("orders_{}", Uuid::now_v7().simple());
+    let (start, _) = server.rsplit_once('/').expect("the URL names a database");
+    let world = World {
+        data: tempfile::tempdir().expect("a folder"),
+        brokers: variable("TEST_KAFKA_BROKERS"),
+        topic_prefix: format!("{name}."),
+        database_url: Some(format!("{start}/{name}")),
+        _broker: None,
+    };
+    server::create(&format!("{start}/{name}")).await;
+    world.finish(3).await;
+    world.die("sending").await;
+    world.die("receiving").await;
+    world.finish(20).await;
+    let published = world.assert_worked_once().await;
+    assert!(world.records() > published as i64, "some were sent twice");
+    server::remove(&server, &name).await;
 }
 
 #[tokio::test]
 async fn what_it_does_not_know_is_refused_and_kept_and_holds_up_nothing() {
-    let (data, broker) = (tempfile::tempdir().expect("a folder"), Broker::start());
+    let world = World::new();
     let producer: FutureProducer =
-        ClientConfig::new().set("bootstrap.servers", &broker.address).create().expect("a producer");
+        ClientConfig::new().set("bootstrap.servers", &world.brokers).create().expect("a producer");
     let newer = MessageId::generate().to_string();
     let headers = [("outbox-id", newer.as_str()), ("outbox-type", "order.placed"), ("message-version", "2")];
     let headers = headers.into_iter().fold(OwnedHeaders::new(), |headers, (key, value)| {
@@ -192,10 +247,10 @@ async fn what_it_does_not_know_is_refused_and_kept_and_holds_up_nothing() {
         }
     }
 
-    let story = finish(data.path(), &broker, 3).await;
+    let story = world.finish(3).await;
     assert!(story.contains("8 records were refused"), "{story}");
-    assert_worked_once(data.path()).await;
-    let kept = query(data.path(), "select why, cast(value as text), headers from refused_record").await;
+    world.assert_worked_once().await;
+    let kept = world.query("select why, cast(value as text), headers from refused_record").await;
     assert_eq!(kept.len(), 8);
     for row in &kept {
         let (why, value, headers): (&str, &str, &str) = (row.get(0), row.get(1), row.get(2));
@@ -205,7 +260,7 @@ async fn what_it_does_not_know_is_refused_and_kept_and_holds_up_nothing() {
             false => assert!(why.contains("no header outbox-id"), "{why}"),
         }
     }
-    let remembered = query(data.path(), "select message_id from outbox_inbox").await;
+    let remembered = world.query("select message_id from outbox_inbox").await;
     let remembered = remembered.iter().any(|row| row.get::<&str, _>(0) == newer);
     assert!(!remembered, "a program that knows version 2 may still work on it");
 }
@@ -219,7 +274,7 @@ async fn what_cannot_be_used_is_refused_by_name() {
         (vec!["--orders", "many"], "--orders"),
         (vec!["--verbose"], "--verbose"),
     ] {
-        let mut command = command(data.path(), None, 1);
+        let mut command = command(data.path(), 1);
         command.args(&arguments);
         let (status, _, errors) = run(command).await;
         assert_eq!(status.code(), Some(1), "{arguments:?}: {errors}");

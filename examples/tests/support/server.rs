@@ -53,12 +53,14 @@ pub fn database(data_dir: &Path) -> Option<String> {
     Some(url)
 }
 
-async fn create(url: &str) {
+/// Creates the database of `url`.
+pub async fn create(url: &str) {
     let (server, name) = url.rsplit_once('/').expect("the URL names a database");
     execute(&entry(server), format!("create database {name}")).await;
 }
 
-async fn remove(url: &str, prefix: &str) {
+/// Removes the databases whose names start with `prefix` from the server of `url`.
+pub async fn remove(url: &str, prefix: &str) {
     let (server, _) = url.rsplit_once('/').expect("the URL names a database");
     let entry = entry(server);
     let (sql, force) = if entry.starts_with("mysql") {
