@@ -366,8 +366,9 @@ impl FailureNote {
 pub enum Fence {
     /// Everything was written.
     Held,
-    /// A person redrove or discarded something since the last claim with `restart`: verdicts and ended batches
-    /// were written, the next batch was not begun. Forget what is not in flight and claim with `restart`.
+    /// A person redrove or discarded something since the last claim with `restart`, or the store cannot vouch for what
+    /// it read before (its server may have lost it in a crash): verdicts and ended batches were written, the next
+    /// batch was not begun. Forget what is not in flight and claim with `restart`.
     Changed,
     /// The session is fenced, or does not own the slots of the places: nothing was written. The next renewal gives a
     /// new epoch, so that what the journal lists is taken over and marked.

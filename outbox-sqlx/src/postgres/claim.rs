@@ -28,6 +28,10 @@ pub(super) struct Cursor {
     slots: Vec<i16>,
     /// The connection that read. A new one may lead to another server, after a failover.
     connection: u64,
+    /// The connection that read everything which the caller holds: while it lives, the server lost nothing of it.
+    pub(super) since: u64,
+    /// The connection that settles, opened while `since` lived.
+    pub(super) writer: u64,
     /// The count of a person's acts that everything the caller holds is known to follow.
     pub(super) changes: Option<i64>,
     /// Whose turn it is to read first when both fresh and due messages wait: neither may starve.
@@ -67,6 +71,8 @@ pub(super) async fn claim(
             },
             slots: slots.clone(),
             connection: number,
+            since: earlier.as_ref().filter(|_| !request.restart).map_or(number, |cursor| cursor.since),
+            writer: 0,
             // A claim that only reads from the beginning does not make what the caller holds any newer.
             changes: earlier.as_ref().filter(|_| !request.restart).map_or(changes, |cursor| cursor.changes),
             due_first: earlier.is_some_and(|cursor| cursor.due_first),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use outbox_core::{StoreError, StoreErrorKind};
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{ConnectOptions, PgConnection};
+use sqlx::{ConnectOptions, Connection, PgConnection};
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::timeout;
 
@@ -74,6 +74,15 @@ impl OwnConnection {
             }
         };
         Ok(InUse { connection, slot })
+    }
+
+    /// Whether connection `number` is open still, and its server answers; waits while a call uses it.
+    pub(super) async fn lives(&self, number: u64) -> bool {
+        let mut slot = self.slot.lock().await;
+        let Some(mut connection) = slot.idle.take().filter(|_| slot.opened == number) else { return false };
+        let lives = connection.ping().await.is_ok();
+        slot.idle = Some(connection).filter(|_| lives);
+        lives
     }
 
     /// A new connection, whatever tables there are.

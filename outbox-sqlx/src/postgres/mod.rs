@@ -193,6 +193,24 @@ impl Inner {
     fn cursors(&self) -> MutexGuard<'_, HashMap<Epoch, Cursor>> {
         self.cursors.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// Whether what session `epoch` claimed is surely still there. Behind a new connection, the one numbered `writer`,
+    /// may be a server that lost in a crash what was committed without being durable; but then the connection that
+    /// read it is broken too. If not, the batch is not begun, as if a person had acted.
+    async fn vouches(&self, epoch: Epoch, writer: u64) -> bool {
+        let Some((known, since)) = self.cursors().get(&epoch).map(|cursor| (cursor.writer, cursor.since))
+        else {
+            return true;
+        };
+        if known == writer {
+            return true;
+        }
+        let lives = self.reader.lives(since).await;
+        if let Some(cursor) = self.cursors().get_mut(&epoch).filter(|cursor| lives && cursor.since == since) {
+            cursor.writer = writer;
+        }
+        lives
+    }
 }
 
 /// Dropping one of these futures half-way closes the connection it used, and the server rolls back what was not
@@ -240,7 +258,10 @@ impl OutboxStore for PostgresOutbox {
     async fn settle(&self, epoch: Epoch, settlement: &Settlement<'_>) -> Result<Fence, StoreError> {
         let Inner { sql, writer, retention, .. } = &*self.inner;
         let mut writer = writer.take(sql).await?;
-        let changes = self.inner.cursors().get(&epoch).and_then(|cursor| cursor.changes);
+        let mut changes = self.inner.cursors().get(&epoch).and_then(|cursor| cursor.changes);
+        if settlement.begin.is_some() && !self.inner.vouches(epoch, writer.number()).await {
+            changes = Some(settle::NEVER);
+        }
         let fence =
             settle::settle(&mut writer.connection, sql, retention.keeps_history, epoch, changes, settlement)
                 .await

@@ -11,6 +11,9 @@ use super::set_aside::{self, SetAside};
 use super::statements::Statements;
 use super::{decode, without_nul};
 
+/// A count of a person's acts that no session has.
+pub(super) const NEVER: i64 = -1;
+
 /// Writes `settlement`. `changes` is the count of a person's acts that the caller's claims are known to follow.
 pub(super) async fn settle(
     connection: &mut PgConnection,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use outbox_core::{Enqueue, OutboxStore};
+use outbox_core::{Batch, BatchNo, Claimed, Enqueue, Fence, OutboxStore, Settlement, StoreError};
 
 use crate::fixture::{Schema, Session, message, texts};
 
@@ -285,4 +285,37 @@ async fn a_row_that_moved_since_it_was_claimed_is_settled_all_the_same() {
     let fence = session.outbox.settle(session.owned.epoch, &settlement).await.unwrap();
     assert_eq!(fence, outbox_core::Fence::Held);
     assert_eq!(schema.number("SELECT count(*) FROM outbox_messages").await, 0);
+}
+
+#[tokio::test]
+#[ignore = "needs TEST_POSTGRES_URL; scripts/test starts a server"]
+async fn what_was_read_before_the_connections_broke_is_read_again_before_it_is_begun() {
+    let schema = Schema::new().await;
+    let mut session = Session::start(&schema.outbox).await;
+    schema.send(&[message("a", "1"), message("b", "2"), message("c", "3")]).await;
+    let claimed = session.try_claim(10, true).await.unwrap().messages;
+    assert_eq!(begin(&session, 1, &claimed[..1]).await.unwrap(), Fence::Held);
+
+    // A crash of the server as a dispatcher sees it: a commit that was not durable is gone, and so are the connections.
+    schema.execute("DELETE FROM outbox_messages WHERE message_key = 'b'").await;
+    let cut = format!(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+         WHERE application_name = '{}' AND pid <> pg_backend_pid()",
+        schema.name
+    );
+    schema.execute(&cut).await;
+    begin(&session, 2, &claimed[1..]).await.unwrap_err();
+    assert_eq!(begin(&session, 2, &claimed[1..]).await.unwrap(), Fence::Changed);
+    assert_eq!(schema.number("SELECT count(*) FROM outbox_journal").await, 1);
+    session.held.retain(|place| *place == claimed[0].place);
+    let again = session.try_claim(10, true).await.unwrap().messages;
+    assert_eq!(texts(&again), ["3"]);
+    assert_eq!(begin(&session, 3, &again).await.unwrap(), Fence::Held);
+}
+
+async fn begin(session: &Session, number: i64, claimed: &[Claimed]) -> Result<Fence, StoreError> {
+    let places = claimed.iter().map(|claimed| claimed.place).collect();
+    let batch = Batch { number: BatchNo(number), places, alone: false };
+    let settlement = Settlement { begin: Some(&batch), ..Settlement::default() };
+    session.outbox.settle(session.owned.epoch, &settlement).await
 }

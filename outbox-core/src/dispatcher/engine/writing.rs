@@ -75,7 +75,7 @@ impl Engine {
                 }
             }
             Fence::Changed => {
-                info!(dispatcher = %self.parts.name, "a person redrove or discarded messages: reading again");
+                info!(dispatcher = %self.parts.name, "a person acted, or the database was away: reading again");
                 self.ledger.written(&write.judged, self.claims);
                 if let Some(plan) = write.plan {
                     self.ledger.not_begun(plan);
