@@ -15,7 +15,7 @@ pub(crate) const KEYS: i64 = 1_000;
 
 pub(crate) struct Load {
     stop: Arc<AtomicBool>,
-    producers: JoinSet<()>,
+    producers: JoinSet<Vec<MessageId>>,
 }
 
 impl Load {
@@ -31,15 +31,15 @@ impl Load {
         Self { producers: (0..producers as i64).map(producer).collect(), stop: Arc::clone(&stop) }
     }
 
-    pub(crate) async fn stop(mut self) {
+    /// Ends it; which messages the database said to be committed.
+    pub(crate) async fn stop(self) -> Vec<MessageId> {
         self.stop.store(true, Ordering::SeqCst);
-        while let Some(ended) = self.producers.join_next().await {
-            ended.unwrap();
-        }
+        self.producers.join_all().await.concat()
     }
 }
 
-async fn produce(outbox: Outbox, keys: Vec<i64>, stop: Arc<AtomicBool>) {
+async fn produce(outbox: Outbox, keys: Vec<i64>, stop: Arc<AtomicBool>) -> Vec<MessageId> {
+    let mut committed = Vec::new();
     let mut next = HashMap::new();
     while !stop.load(Ordering::SeqCst) {
         let made: Vec<Made> = (0..1 + random(5))
@@ -50,12 +50,14 @@ async fn produce(outbox: Outbox, keys: Vec<i64>, stop: Arc<AtomicBool>) {
                 Made { key, number: *number - 1, id: MessageId::generate() }
             })
             .collect();
-        if outbox.make(&made).await.is_err() {
+        match outbox.make(&made).await {
+            Ok(()) => committed.extend(made.iter().map(|made| made.id)),
             // Committed or not, the database knows.
-            next = numbers(&outbox, &keys).await;
+            Err(_) => next = numbers(&outbox, &keys).await,
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+    committed
 }
 
 /// The next number of each key, once the database can be asked.
