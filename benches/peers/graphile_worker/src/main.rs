@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use graphile_worker::{
-    IntoTaskHandlerResult, JobSpec, LocalQueueConfig, RawJobSpec, TaskHandler, Worker, WorkerContext,
-    WorkerOptions, WorkerRecoveryConfig,
+    IntoTaskHandlerResult, JobSpec, LocalQueueConfig, RawJobSpec, RefetchDelayConfig, TaskHandler, Worker,
+    WorkerContext, WorkerOptions, WorkerRecoveryConfig,
 };
-use outbox_race::{About, Arguments, Body, Peer, Receiver, Stop, Tuning};
+use outbox_race::{About, Arguments, Body, Peer, Receiver, Stop, Task, Tuning};
 use serde::{Deserialize, Serialize};
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
@@ -30,6 +30,7 @@ impl TaskHandler for Deliver {
 struct Graphile {
     pool: PgPool,
     tuning: Tuning,
+    task: Task,
     keys: u64,
     /// Only used to enqueue and to migrate.
     producer: Worker,
@@ -44,7 +45,8 @@ impl Peer for Graphile {
         )
         .tuned(
             "concurrency 16, 4 local queues of 500, completion batched for 5 ms, recovery on (heartbeat 1 s, \
-             sweep every 2 s, threshold 5 s, no delay); order per key: one queue_name a key",
+             sweep every 2 s, threshold 5 s, no delay); order per key: one queue_name a key; for flow and idleness a \
+             refetch delay of 100 ms that the first job ends, since an idle local queue asks all the time without one",
         )
         .cannot("kept", "it deletes what is delivered")
     }
@@ -53,7 +55,8 @@ impl Peer for Graphile {
         let pool = PgPoolOptions::new().max_connections(8).connect(&arguments.url).await?;
         // Creating a worker creates the tables.
         let producer = WorkerOptions::default().pg_pool(pool.clone()).init().await?;
-        Ok(Self { pool, tuning: arguments.tuning, keys: arguments.keys, producer })
+        let Arguments { tuning, task, keys, .. } = *arguments;
+        Ok(Self { pool, tuning, task, keys, producer })
     }
 
     async fn migrate(&self) -> Result<()> {
@@ -84,9 +87,13 @@ impl Peer for Graphile {
                 .sweep_interval(Duration::from_secs(2))
                 .sweep_threshold(Duration::from_secs(5))
                 .recovery_delay(Duration::ZERO);
+            let mut queue = LocalQueueConfig::default().with_size(500).with_queue_count(4);
+            if matches!(self.task, Task::Flow | Task::Idle) {
+                queue = queue.with_refetch_delay(RefetchDelayConfig::default().with_max_abort_threshold(1));
+            }
             options = options
                 .concurrency(16)
-                .local_queue(LocalQueueConfig::default().with_size(500).with_queue_count(4))
+                .local_queue(queue)
                 .complete_job_batch_delay(Duration::from_millis(5))
                 .worker_recovery(recovery);
         }
