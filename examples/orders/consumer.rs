@@ -45,9 +45,6 @@ impl Consumer {
             // A member that died is missed this much later.
             .set("session.timeout.ms", "6000")
             .set("heartbeat.interval.ms", "1000")
-            // Topics that are made by the first message are found soon.
-            .set("allow.auto.create.topics", "true")
-            .set("topic.metadata.refresh.interval.ms", "2000")
             .create()
             .context("KAFKA_BROKERS cannot be used")?;
         let topics = topic::ALL.map(|topic| format!("{topic_prefix}{topic}"));

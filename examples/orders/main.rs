@@ -85,6 +85,10 @@ async fn run(settings: Settings, brokers: &str, own: bool) -> Result<()> {
     say(format!("  database  {kind}, {place}"));
     say(format!("  brokers   {brokers}{}", if own { " (inside this process, for development)" } else { "" }));
 
+    if !own {
+        broker::create_topics(brokers, &settings.topic_prefix).await?;
+    }
+
     // The dispatcher: publishes what was committed, until the brokers have acknowledged it.
     let kafka = KafkaTransport::builder()
         .brokers(brokers)

@@ -22,8 +22,7 @@ Options:
 
 Environment:
   KAFKA_BROKERS  host:port,…; a broker inside this process unless set
-  KAFKA_TOPIC_PREFIX  put before the topics shop.orders, shop.notifications, shop.fulfillment and shop.refunds, which
-                 the brokers must have, or create by themselves
+  KAFKA_TOPIC_PREFIX  put before the topics shop.orders, shop.notifications, shop.fulfillment and shop.refunds
   DATABASE_URL   postgres://user:password@host/database or sqlite:path/to/file.db;
                  an SQLite file in the data folder unless set
   RUST_LOG       what is logged to standard error, such as info or outbox_core=debug [default: warn]
