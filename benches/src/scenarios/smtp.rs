@@ -1,7 +1,5 @@
-//! How fast mail goes to a relay on this machine: `cargo bench --bench smtp -- [--rounds N] [--mails N]`.
-//!
-//! An SQLite outbox with invitations, the SMTP transport with 1, 4 and 16 connections, and a sink that accepts
-//! everything at once: what is left is what the library costs.
+//! How fast mail goes to a relay on this machine: an SQLite outbox with invitations, the SMTP transport with 1, 4 and
+//! 16 connections, and a sink that accepts everything at once: what is left is what the library costs.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,24 +7,20 @@ use std::time::{Duration, Instant, SystemTime};
 
 use outbox::smtp::{CalendarInvite, EmailMessage, Mailbox, SmtpTransport};
 use outbox::{DispatcherExt, Enqueue, LeasedDispatcher, NewMessage, Route, SqliteOutbox};
-use outbox_benches::{Figures, argument, runtime};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 
-fn main() {
-    if std::env::args().any(|argument| argument == "--list") {
-        return;
-    }
-    runtime().block_on(run());
-}
+use super::Context;
+use crate::figures::Table;
 
-async fn run() {
-    let (rounds, mails) = (argument("rounds", 3), argument("mails", 5_000));
-    let mut figures = Figures::default();
-    let mut rendering = Figures::default();
-    for _ in 0..rounds {
+pub(super) async fn run(context: &mut Context<'_>) {
+    let (rounds, mails) = (context.rounds(3), context.messages(5_000));
+    let mut rendering = Table::new("Rendering an invitation, one thread", "mails/s");
+    let mut figures = Table::new("Delivery over SMTP on loopback", "mails/s").over("1 connections");
+    for round in 0..rounds {
+        eprintln!("  round {} of {rounds}", round + 1);
         for connections in [1, 4, 16] {
             let started = Instant::now();
             let messages: Vec<NewMessage> = (0..mails).map(invitation).collect();
@@ -34,8 +28,8 @@ async fn run() {
             figures.add(format!("{connections} connections"), deliver(&messages, connections).await);
         }
     }
-    rendering.print("Rendering, one thread", "mails/s", "an invitation");
-    figures.print("Delivery over SMTP on loopback, mails a second", "mails/s", "1 connections");
+    context.report.setting("mails", mails);
+    context.report.tables = vec![rendering, figures];
 }
 
 fn invitation(number: usize) -> NewMessage {

@@ -1,0 +1,68 @@
+//! The command line: `SCENARIO… [--database NAME] [--rounds N] …`.
+
+use std::process::exit;
+
+/// What was asked for.
+#[derive(Debug, Clone)]
+pub(crate) struct Arguments {
+    pub(crate) scenarios: Vec<String>,
+    pub(crate) database: String,
+    /// Rounds in which the variants take turns; each scenario has its own default.
+    pub(crate) rounds: Option<usize>,
+    /// Messages that are timed in a round.
+    pub(crate) messages: Option<usize>,
+    /// How long a scenario with a steady flow lasts.
+    pub(crate) seconds: Option<u64>,
+    /// Only variants whose name contains this.
+    pub(crate) only: Option<String>,
+}
+
+impl Arguments {
+    pub(crate) fn read() -> Self {
+        let mut answer = Self {
+            scenarios: Vec::new(),
+            database: "sqlite".to_owned(),
+            rounds: None,
+            messages: None,
+            seconds: None,
+            only: None,
+        };
+        let mut words = std::env::args().skip(1);
+        while let Some(word) = words.next() {
+            let mut value = || words.next().unwrap_or_else(|| refuse(&format!("{word} wants a value")));
+            match word.as_str() {
+                "--database" => answer.database = value(),
+                "--rounds" => answer.rounds = Some(number(&value())),
+                "--messages" => answer.messages = Some(number(&value())),
+                "--seconds" => answer.seconds = Some(number(&value()) as u64),
+                "--only" => answer.only = Some(value()),
+                flag if flag.starts_with('-') => refuse(&format!("there is no {flag}")),
+                _ => answer.scenarios.push(word),
+            }
+        }
+        answer
+    }
+
+    /// Whether a variant with this name is to run.
+    pub(crate) fn wants(&self, variant: &str) -> bool {
+        self.only.as_deref().is_none_or(|only| variant.contains(only))
+    }
+}
+
+/// A positive number; `100k` and `5M` are understood.
+fn number(text: &str) -> usize {
+    let (digits, unit) = match text.strip_suffix('k') {
+        Some(digits) => (digits, 1_000),
+        None => text.strip_suffix('M').map_or((text, 1), |digits| (digits, 1_000_000)),
+    };
+    match digits.replace('_', "").parse::<usize>() {
+        Ok(number) if number > 0 => number * unit,
+        _ => refuse(&format!("{text:?} is not a number")),
+    }
+}
+
+/// Ends the program with a sentence.
+pub(crate) fn refuse(sentence: &str) -> ! {
+    eprintln!("outbox-benches: {sentence}");
+    exit(2)
+}

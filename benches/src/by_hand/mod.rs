@@ -1,0 +1,14 @@
+//! What a drain could cost at least: loops over bare statements, without dispatcher, transport or trait.
+
+pub(crate) mod postgres;
+pub(crate) mod sqlite;
+
+use outbox::Message;
+
+/// What a relay needs of a message to send it; the loops decode every column that they read, as the library does.
+pub(crate) struct Read {
+    pub(crate) seq: i64,
+    pub(crate) message: Message,
+    /// Where the row lies, on a database that tells.
+    pub(crate) lies_at: String,
+}

@@ -1,0 +1,49 @@
+//! Benchmarks that check what they measure: `cargo run --release -p outbox-benches -- SCENARIO… [--database NAME]`.
+//!
+//! Every scenario verifies that each message arrived once and in the order of its key, measures the variants in turns
+//! together with the roof they are held against, and writes JSON, Markdown and plots to `target/bench/`.
+
+mod arguments;
+mod by_hand;
+mod database;
+mod figures;
+mod flow;
+mod library;
+mod load;
+mod machine;
+mod output;
+mod receiver;
+mod scenarios;
+mod watched;
+
+use arguments::{Arguments, refuse};
+
+fn main() {
+    let arguments = Arguments::read();
+    if scenarios::is_child(&arguments) {
+        return runtime().block_on(scenarios::child(&arguments));
+    }
+    if arguments.scenarios.is_empty() {
+        eprintln!(
+            "usage: outbox-benches SCENARIO… [--database memory|sqlite|postgres] [--rounds N] [--messages N]"
+        );
+        eprintln!("           [--seconds N] [--only TEXT]\nscenarios:\n{}", scenarios::list());
+        return;
+    }
+    for scenario in &arguments.scenarios {
+        eprintln!("{scenario}, {}", arguments.database);
+        let report = runtime().block_on(scenarios::run(scenario, &arguments));
+        match report.publish() {
+            Ok(files) => eprintln!(
+                "\nwritten: {}",
+                files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(" ")
+            ),
+            Err(error) => refuse(&format!("the report could not be written: {error}")),
+        }
+    }
+}
+
+/// The runtime that every scenario runs on.
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime")
+}

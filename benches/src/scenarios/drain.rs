@@ -1,0 +1,123 @@
+//! How fast a backlog drains: the library against loops written by hand.
+
+use super::Context;
+use crate::by_hand::{postgres::Loop, sqlite};
+use crate::database::{Bed as _, Database, PostgresBed, SqliteBed};
+use crate::figures::Table;
+use crate::load::Load;
+use crate::output::Goal::{AtLeast, AtMost};
+use crate::receiver::Receiver;
+use crate::{library, machine};
+
+const KEYS: usize = 10_000;
+
+/// Messages that are loaded beyond those that are timed, so that nothing runs dry.
+const BEHIND: usize = 20_000;
+
+/// Who drains.
+#[derive(Clone, Copy)]
+enum Who {
+    Library,
+    ByHand(Loop),
+}
+
+struct Cost {
+    rate: f64,
+    own: f64,
+    server: f64,
+}
+
+pub(super) async fn run(context: &mut Context<'_>) {
+    let messages = context.messages(100_000);
+    let mut variants = vec![("library, shipped settings".to_owned(), Who::Library, None)];
+    for batch in [100, 1_000] {
+        variants.push((format!("library, batch {batch}"), Who::Library, Some(batch)));
+        let loops: &[Loop] = match context.database {
+            Database::Memory => &[],
+            Database::Sqlite => &[Loop::Library],
+            Database::Postgres => &[Loop::Library, Loop::Owner, Loop::Claiming],
+        };
+        for by_hand in loops {
+            variants.push((format!("{}, batch {batch}", by_hand.name()), Who::ByHand(*by_hand), Some(batch)));
+        }
+    }
+    variants.retain(|(name, ..)| context.arguments.wants(name));
+    let mut rates = Table::new("Drain, 10,000 keys, order per key", "messages/s");
+    let mut own = Table::new("Processor time of the dispatching process", "µs a message");
+    let mut server = Table::new("Processor time of the database server", "µs a message");
+    let base = "hand-written loop, batch 1000";
+    if variants.iter().any(|(name, ..)| name == base) {
+        (rates, own) = (rates.over(base), own.over(base));
+    }
+    let rounds = context.rounds(5);
+    for round in 0..rounds {
+        eprintln!("  round {} of {rounds}", round + 1);
+        for n in 0..variants.len() {
+            // Another one comes first in each round.
+            let (name, who, batch) = &variants[(n + round) % variants.len()];
+            let cost = drain(context.database, *who, *batch, messages).await;
+            rates.add(name, cost.rate);
+            own.add(name, cost.own);
+            if cost.server > 0.0 {
+                server.add(name, cost.server);
+            }
+        }
+    }
+    let report = &mut context.report;
+    report.setting("messages timed", messages);
+    for batch in [100, 1_000] {
+        let library = format!("library, batch {batch}");
+        for (by_hand, goal) in
+            [("hand-written loop", 0.9), ("bare owner loop", 0.8), ("row-claiming loop", 2.5)]
+        {
+            let ratio = rates.ratio(&library, &format!("{by_hand}, batch {batch}"));
+            report.aim(format!("{library} ÷ {by_hand}"), AtLeast(goal), ratio);
+        }
+    }
+    let ratio = rates.ratio("library, shipped settings", base);
+    report.aim(format!("library, shipped settings ÷ {base}"), AtLeast(0.9), ratio);
+    report.aim(
+        "processor time of the dispatcher at batch 100, µs a message",
+        AtMost(4.0),
+        own.spread("library, batch 100"),
+    );
+    report.tables = vec![rates, own];
+    if !server.variants.is_empty() {
+        report.tables.push(server);
+    }
+}
+
+/// Loads, drains and checks.
+async fn drain(database: Database, who: Who, batch: Option<usize>, messages: usize) -> Cost {
+    let receiver = Receiver::new(messages, KEYS);
+    let load = Load::first(messages + BEHIND, KEYS);
+    let (mut server, mut own);
+    match (database, who) {
+        (Database::Postgres, Who::ByHand(by_hand)) => {
+            let bed = PostgresBed::new(false).await;
+            by_hand.fill(&bed, load).await;
+            (server, own) = (bed.server_time().await, machine::own_time());
+            by_hand.drain(&bed, batch.unwrap_or(500), &receiver).await;
+            (server, own) = (bed.server_time().await - server, machine::own_time() - own);
+            receiver.check(load.len(), by_hand.left(&bed).await);
+        }
+        (Database::Sqlite, Who::ByHand(_)) => {
+            let bed = SqliteBed::new(false).await;
+            bed.fill(load).await;
+            (server, own) = (0.0, machine::own_time());
+            sqlite::drain(&bed.path, batch.unwrap_or(500), &receiver).await;
+            own = machine::own_time() - own;
+            receiver.check(load.len(), bed.left().await);
+        }
+        (database, _) => {
+            let bed = database.open(false).await;
+            bed.fill(load).await;
+            (server, own) = (bed.server_time().await, machine::own_time());
+            library::drain(bed.store(), library::settings(batch), &receiver).await;
+            (server, own) = (bed.server_time().await - server, machine::own_time() - own);
+            receiver.check(load.len(), bed.left().await);
+        }
+    }
+    let count = receiver.count() as f64;
+    Cost { rate: receiver.rate(), own: own * 1e6 / count, server: server * 1e6 / count }
+}
