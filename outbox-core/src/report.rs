@@ -56,9 +56,7 @@ impl DeliveryReport {
     /// Records the same for every message of `batch` that has no record yet.
     pub fn record_rest(&self, batch: &[Delivery], outcome: &Outcome) {
         let outcome = cleaned(outcome.clone());
-        for delivery in batch {
-            self.push(delivery.index, Recorded::Outcome(outcome.clone()));
-        }
+        self.push_all(batch.iter().map(|delivery| (delivery.index, Recorded::Outcome(outcome.clone()))));
     }
 
     /// What was recorded so far, in the order of recording, with the position of the message in its batch.
@@ -88,13 +86,23 @@ impl DeliveryReport {
     }
 
     fn push(&self, index: usize, recorded: Recorded) {
+        self.push_all([(index, recorded)]);
+    }
+
+    fn push_all(&self, records: impl IntoIterator<Item = (usize, Recorded)>) {
         let mut state = self.lock();
-        if state.closed || state.recorded.get(index).copied().unwrap_or(true) {
+        if state.closed {
             return;
         }
-        state.recorded[index] = true;
-        let first = state.fresh.is_empty();
-        state.fresh.push((index, recorded));
+        let was_empty = state.fresh.is_empty();
+        for (index, recorded) in records {
+            if let Some(slot) = state.recorded.get_mut(index)
+                && !std::mem::replace(slot, true)
+            {
+                state.fresh.push((index, recorded));
+            }
+        }
+        let first = was_empty && !state.fresh.is_empty();
         drop(state);
         if first && let Some(dirty) = &self.shared.dirty {
             // A dispatcher that is gone needs no outcomes.

@@ -19,9 +19,8 @@ impl Ledger {
         });
         let now = Instant::now();
         let mut new = 0;
-        Arc::make_mut(&mut self.places).reserve(messages.len());
         for claimed in messages {
-            if !Arc::make_mut(&mut self.places).insert(claimed.place) {
+            if !self.places.insert(claimed.place) {
                 // A store must not answer a held place; taking it twice would deliver it twice.
                 warn!(seq = claimed.place.seq, "the store answered a place that is held already; ignored");
                 continue;
@@ -104,8 +103,14 @@ impl Ledger {
         };
         let seq = held.place.seq;
         let line = self.lines.entry(key).or_default();
-        let position = line.waiting.partition_point(|&other| self.held[other].place.seq < seq);
-        line.waiting.insert(position, ticket);
+        // Nearly always it is the latest one.
+        match line.waiting.back() {
+            Some(&last) if self.held[last].place.seq > seq => {
+                let position = line.waiting.partition_point(|&other| self.held[other].place.seq < seq);
+                line.waiting.insert(position, ticket);
+            }
+            _ => line.waiting.push_back(ticket),
+        }
         self.queue_key(key);
     }
 

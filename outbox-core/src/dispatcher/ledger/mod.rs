@@ -4,8 +4,10 @@
 //! (begun, its outcome unknown), or *judged* (its verdict waits to be written). Its place stays held until the
 //! verdict is written, so that no claim brings it twice.
 
+mod hashed;
 mod intake;
 mod judge;
+mod places;
 mod plan;
 #[cfg(test)]
 mod races;
@@ -24,6 +26,9 @@ use super::route_state::{RouteState, Runnable};
 use crate::{BatchNo, DeliveryReport, Message, Place, Slot, Tally, Verdict};
 
 pub(super) use plan::Plan;
+
+use hashed::ByHash;
+use places::Places;
 
 /// How long the next write waits for the outcomes of a call that has just started. Measured with a destination that
 /// answers at once: a tenth more messages a second than without; a slow one never notices it.
@@ -115,10 +120,10 @@ pub(super) struct Ledger {
     hasher: RandomState,
 
     held: Slab<Held>,
-    /// The places of everything held, judged ones included; shared with the running claim.
-    places: Arc<HashSet<Place>>,
-    lines: HashMap<u64, Line>,
-    blocks: HashMap<u64, (Block, Block)>,
+    /// The places of everything held, judged ones included.
+    places: Places,
+    lines: ByHash<Line>,
+    blocks: ByHash<(Block, Block)>,
     alone: VecDeque<usize>,
 
     calls: HashMap<u64, Call>,
@@ -153,9 +158,9 @@ impl Ledger {
             quota_bytes,
             hasher: RandomState::new(),
             held: Slab::new(),
-            places: Arc::default(),
-            lines: HashMap::new(),
-            blocks: HashMap::new(),
+            places: Places::default(),
+            lines: ByHash::default(),
+            blocks: ByHash::default(),
             alone: VecDeque::new(),
             calls: HashMap::new(),
             next_call: 0,
@@ -186,8 +191,8 @@ impl Ledger {
         self.states = states.iter().map(RouteState::emptied).collect();
     }
 
-    pub(super) fn places(&self) -> Arc<HashSet<Place>> {
-        Arc::clone(&self.places)
+    pub(super) fn places(&mut self) -> Arc<HashSet<Place>> {
+        self.places.share()
     }
 
     /// A call has only just started: its outcomes may be here in a moment.
@@ -275,9 +280,8 @@ impl Ledger {
 
     /// The verdicts were written while claim number `claims` was the last to start.
     pub(super) fn written(&mut self, judged: &[Judged], claims: u64) {
-        let places = Arc::make_mut(&mut self.places);
         for Judged { verdict: (place, _), blocks } in judged {
-            places.remove(place);
+            self.places.remove(*place);
             if let Some((key, scope)) = blocks
                 && let Some((fresh, all)) = self.blocks.get_mut(key)
             {
@@ -298,7 +302,7 @@ impl Ledger {
         }
         for ticket in &gone {
             let held = self.drop_held(*ticket);
-            Arc::make_mut(&mut self.places).remove(&held.place);
+            self.places.remove(held.place);
         }
         self.alone.retain(|ticket| !gone.contains(ticket));
         for state in &mut self.states {
@@ -314,8 +318,8 @@ impl Ledger {
     }
 
     /// Whether anything of `slots` is in flight or waits to be written.
-    pub(super) fn holds_any(&self, slots: &[Slot]) -> bool {
-        self.places.iter().any(|place| slots.contains(&place.slot))
+    pub(super) fn holds_any(&mut self, slots: &[Slot]) -> bool {
+        self.places.any_of(slots)
     }
 
     /// One message of the key less is in flight.
