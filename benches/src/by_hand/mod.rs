@@ -9,6 +9,6 @@ use outbox::Message;
 pub(crate) struct Read {
     pub(crate) seq: i64,
     pub(crate) message: Message,
-    /// Where the row lies, on a database that tells.
-    pub(crate) lies_at: String,
+    /// Where the row lies, on a database that tells: page and place, as it sends them.
+    pub(crate) lies_at: [u8; 6],
 }

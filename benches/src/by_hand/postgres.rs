@@ -4,8 +4,11 @@
 use std::time::{Duration, SystemTime};
 
 use outbox::{Headers, Message};
-use sqlx::postgres::PgRow;
-use sqlx::{AssertSqlSafe, Executor, PgConnection, Row};
+use sqlx::encode::IsNull;
+use sqlx::error::BoxDynError;
+use sqlx::postgres::types::Oid;
+use sqlx::postgres::{PgArgumentBuffer, PgHasArrayType, PgRow, PgTypeInfo};
+use sqlx::{AssertSqlSafe, Encode, Executor, PgConnection, Postgres, Row, Type};
 use uuid::Uuid;
 
 use super::Read;
@@ -292,15 +295,13 @@ async fn settle_and_begin(
         let settle = sqlx::query(library!("settle_delivered"))
             .bind(epoch)
             .bind(SLOTS.as_slice())
-            .bind(done.iter().map(|row| row.lies_at.as_str()).collect::<Vec<_>>())
+            .bind(done.iter().map(|row| Tid(row.lies_at)).collect::<Vec<_>>())
             .bind(seqs(done))
             .bind([number - 1].as_slice())
             .bind(number)
             .bind(false)
             .bind(seqs(next))
-            .bind(0_i64)
-            .bind(false)
-            .bind(Vec::<Option<String>>::new());
+            .bind(0_i64);
         let row = settle.fetch_one(connection).await.expect("a settlement");
         assert!(
             row.get::<bool, _>(0) && row.get::<i64, _>(1) == done.len() as i64,
@@ -338,10 +339,30 @@ fn decode(row: &PgRow, lies_at: bool) -> Read {
     message.idempotency_key = row.get(8);
     message.created_at =
         SystemTime::UNIX_EPOCH + Duration::from_micros(raw::<8>(row, 10).map_or(0, u64::from_be_bytes));
-    let lies_at = raw::<6>(row, 12).filter(|_| lies_at).map_or_else(String::new, |[a, b, c, d, e, f]| {
-        format!("({},{})", u32::from_be_bytes([a, b, c, d]), u16::from_be_bytes([e, f]))
-    });
+    let lies_at = raw(row, 12).filter(|_| lies_at).unwrap_or_default();
     Read { seq: row.get(0), message, lies_at }
+}
+
+/// A `ctid`, as PostgreSQL takes it in an array.
+struct Tid([u8; 6]);
+
+impl Type<Postgres> for Tid {
+    fn type_info() -> PgTypeInfo {
+        PgTypeInfo::with_oid(Oid(27))
+    }
+}
+
+impl PgHasArrayType for Tid {
+    fn array_type_info() -> PgTypeInfo {
+        PgTypeInfo::with_oid(Oid(1010))
+    }
+}
+
+impl Encode<'_, Postgres> for Tid {
+    fn encode_by_ref(&self, buf: &mut PgArgumentBuffer) -> Result<IsNull, BoxDynError> {
+        buf.extend_from_slice(&self.0);
+        Ok(IsNull::No)
+    }
 }
 
 /// The bytes of a column; `None` where the row has no such column.

@@ -13,6 +13,7 @@ use super::micros::{self, Micros};
 use super::reading::{Next, Reading};
 use super::snapshot::Snapshot;
 use super::statements::Statements;
+use super::tid::Tid;
 
 /// [`Place::hint`] of a message that was set aside; that of a fresh one tells where its row lies.
 pub(super) const SET_ASIDE: u64 = u64::MAX;
@@ -156,7 +157,7 @@ impl Work<'_> {
             while let Some(row) = rows.try_next().await? {
                 read += 1;
                 let place =
-                    Place { slot: decode::slot(&row)?, seq: decode::seq(&row)?, hint: lies_at(&row)? };
+                    Place { slot: decode::slot(&row)?, seq: decode::seq(&row)?, hint: lies_at(&row)?.0 };
                 self.cursor.reading.passed(xid(&row)?, place.seq);
                 if self.request.held.contains(&place) {
                     continue;
@@ -330,16 +331,8 @@ impl Work<'_> {
     }
 }
 
-/// Where a fresh row lies, as a number: its page and its place there.
-fn lies_at(row: &PgRow) -> Result<u64, sqlx::Error> {
-    let bytes: [u8; 6] = raw(row, MORE)?;
-    let [a, b, c, d, e, f] = bytes;
-    Ok(u64::from_be_bytes([0, 0, a, b, c, d, e, f]))
-}
-
-/// The same as PostgreSQL writes it.
-pub(super) fn tid(lies_at: u64) -> String {
-    format!("({},{})", (lies_at >> 16) & 0xffff_ffff, lies_at & 0xffff)
+fn lies_at(row: &PgRow) -> Result<Tid, sqlx::Error> {
+    raw(row, MORE).map(Tid::from_bytes)
 }
 
 fn xid(row: &PgRow) -> Result<u64, sqlx::Error> {

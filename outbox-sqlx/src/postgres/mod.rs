@@ -19,6 +19,7 @@ mod set_aside;
 mod settle;
 mod snapshot;
 mod statements;
+mod tid;
 mod tidy;
 
 use std::collections::HashMap;

@@ -5,10 +5,11 @@ use std::borrow::Cow;
 use outbox_core::{Batch, Epoch, FailureNote, Fence, OnDead, Place, Settlement, Verdict};
 use sqlx::{Connection, PgConnection, Row};
 
-use super::claim::{SET_ASIDE, tid};
+use super::claim::SET_ASIDE;
 use super::micros::{self, Micros};
 use super::set_aside::{self, SetAside};
 use super::statements::Statements;
+use super::tid::Tid;
 use super::{decode, without_nul};
 
 /// A count of a person's acts that no session has.
@@ -81,20 +82,19 @@ async fn settle_delivered(
 ) -> Result<Option<Fence>, sqlx::Error> {
     let verdicts = settlement.verdicts;
     let next = settlement.begin;
-    let row = sqlx::query(sql.settle_delivered.clone())
+    let statement = if history { &sql.settle_delivered_noted } else { &sql.settle_delivered };
+    let settle = sqlx::query(statement.clone())
         .bind(epoch.0)
         .bind(slots)
-        .bind(verdicts.iter().map(|(place, _)| tid(place.hint)).collect::<Vec<_>>())
+        .bind(verdicts.iter().map(|(place, _)| Tid(place.hint)).collect::<Vec<_>>())
         .bind(verdicts.iter().map(|(place, _)| place.seq).collect::<Vec<_>>())
         .bind(settlement.ended.iter().map(|number| number.0).collect::<Vec<_>>())
         .bind(next.map(|batch| batch.number.0))
         .bind(next.map(|batch| batch.alone))
         .bind(next.map(places))
-        .bind(changes)
-        .bind(history)
-        .bind(if history { receipts(verdicts) } else { Vec::new() })
-        .fetch_optional(connection)
-        .await?;
+        .bind(changes);
+    let settle = if history { settle.bind(receipts(verdicts)) } else { settle };
+    let row = settle.fetch_optional(connection).await?;
     let Some(row) = row else { return Ok(Some(Fence::Lost)) };
     let unchanged: bool = row.try_get(0)?;
     let deleted: i64 = row.try_get(1)?;

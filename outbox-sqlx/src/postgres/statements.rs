@@ -43,7 +43,7 @@ statements! {
     load_set_aside lock_leases lock_schema look new_session orphans orphans_gone places_of_ids
     places_of_states promote raise_changes record_discard record_redrive redrivable redrive_dead
     renew_session schema_exists schema_version set_aside_again set_aside_fresh settle_delivered
-    settled_places start_anew standing take_slots tidy_acts tidy_history tidy_idempotency tidy_inbox
+    settle_delivered_noted settled_places start_anew standing take_slots tidy_acts tidy_history tidy_idempotency tidy_inbox
     unblocked_keys wait_behind
 }
 

@@ -55,7 +55,7 @@ fn may_scan(statement: &str) -> &'static [&'static str] {
 }
 
 /// Of the statements that matter most, what must be in their plan.
-const PINNED: [(&str, &str); 23] = [
+const PINNED: [(&str, &str); 25] = [
     ("claim_first", "Index Cond: ((seq > $1) AND (seq <= $2))"),
     ("claim_late", "Index Scan using outbox_messages_since"),
     ("claim_late", "(xid >= late.xid) AND (xid <= late.xid)"),
@@ -67,6 +67,8 @@ const PINNED: [(&str, &str); 23] = [
     ("due_topics", "Index Cond: ((topic = topics.topic) AND (due_at > $1))"),
     ("settle_delivered", "TID Cond: (ctid = d.lies_at)"),
     ("settle_delivered", "Index Cond: ((batch_no = ANY ($5)) AND (epoch = $1))"),
+    ("settle_delivered_noted", "TID Cond: (ctid = d.lies_at)"),
+    ("settle_delivered_noted", "Index Cond: ((batch_no = ANY ($5)) AND (epoch = $1))"),
     ("set_aside_again", "Index Cond: (seq = v.seq)"),
     ("set_aside_fresh", "Index Scan using outbox_messages_pkey"),
     ("history_delivered", "Index Scan using outbox_messages_pkey"),

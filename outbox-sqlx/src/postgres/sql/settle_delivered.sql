@@ -1,8 +1,8 @@
 -- The most frequent settlement in one statement: fresh messages were delivered, batches ended, the next one begins.
 -- Session $1 settles the places $4, which lie at $3, and ends the batches $5; it begins batch $6 (NULL for none;
--- alone $7, places $8). It must own the slots $2; $9 is the count of acts that it has seen. With $10 the messages join
--- the history, with the receipts $11. No row: fenced, nothing was written. Else whether no act came in between, and how many messages were deleted: a row may have moved, and
--- then the place guards it, so the rest is for the long way.
+-- alone $7, places $8). It must own the slots $2; $9 is the count of acts that it has seen. No row: fenced, nothing was
+-- written. Else whether no act came in between, and how many messages were deleted: a row may have moved, and then the
+-- place guards it, so the rest is for the long way.
 -- Plan: a lookup by primary key, the sixteen leases, a TID scan per message: the place stands in an expression, so that
 -- the primary key, which would cost another page or three each, is not considered.
 WITH me AS MATERIALIZED (
@@ -16,19 +16,9 @@ held AS MATERIALIZED (
 ),
 gone AS (
     DELETE FROM outbox_messages AS m
-    USING held, unnest($3::text[]::tid[], $4::bigint[], $11::text[]) AS d (lies_at, seq, receipt)
+    USING held, unnest($3::tid[], $4::bigint[]) AS d (lies_at, seq)
     WHERE m.ctid = d.lies_at AND m.seq + 0 = d.seq
-    RETURNING m.seq, m.id, m.topic, m.message_type, m.message_key, m.created_at, d.receipt
-),
-noted AS (
-    INSERT INTO outbox_history
-        (seq, id, topic, message_type, message_key, state, attempts, crashes, in_doubt, failures, receipt,
-         created_at, ended_at)
-    SELECT g.seq, g.id, g.topic, g.message_type, g.message_key, 'delivered', 0, 0, false, '[]'::jsonb, g.receipt,
-        g.created_at, clock_timestamp()
-    FROM gone AS g
-    WHERE $10
-    ON CONFLICT (seq) DO NOTHING
+    RETURNING 1
 ),
 ended AS (
     DELETE FROM outbox_journal AS j
