@@ -60,7 +60,7 @@ impl PostgresBed {
         self.run("CHECKPOINT").await;
         for part in load.parts(50_000) {
             self.run(insert(table, part)).await;
-            if part.from > load.from && (part.to - load.from) % 1_000_000 == 0 {
+            if part.from > load.from && (part.to - load.from).is_multiple_of(1_000_000) {
                 eprintln!("      {} of {} messages loaded", part.to - load.from, load.len());
             }
         }

@@ -24,12 +24,12 @@ pub(super) fn bars(table: &Table) -> String {
         let colour = if is_base { COLOURS[5] } else { COLOURS[0] };
         let (end, low, high) = (scale(spread.median), scale(spread.low), scale(spread.high));
         let middle = y + 8.0;
-        let _ = write!(
+        let _ = writeln!(
             svg,
             "<text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>\
              <rect x=\"{NAMES}\" y=\"{y:.1}\" width=\"{:.1}\" height=\"16\" fill=\"{colour}\"/>\
              <path d=\"M{low:.1} {middle:.1}H{high:.1}M{low:.1} {y:.1}v16M{high:.1} {y:.1}v16\" stroke=\"#000\"/>\
-             <text x=\"{:.1}\" y=\"{:.1}\">{:.*}</text>\n",
+             <text x=\"{:.1}\" y=\"{:.1}\">{:.*}</text>",
             NAMES - 8.0,
             y + 13.0,
             escape(name),
@@ -57,10 +57,10 @@ pub(super) fn lines(chart: &Chart) -> String {
         let share = f64::from(tick) / 4.0;
         let (x, y) = (left + share * (right - left), bottom - share * HEIGHT);
         let (at_x, at_y) = (share * most_x, share * most_y);
-        let _ = write!(
+        let _ = writeln!(
             svg,
             "<text x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{at_x:.0}</text>\
-             <text x=\"{:.1}\" y=\"{y:.1}\" text-anchor=\"end\">{at_y:.*}</text>\n",
+             <text x=\"{:.1}\" y=\"{y:.1}\" text-anchor=\"end\">{at_y:.*}</text>",
             bottom + 16.0,
             left - 6.0,
             digits(at_y),

@@ -1,43 +1,33 @@
 //! What each part of the owner's protocol costs: a ladder of loops, each with one part more.
 
 use super::Context;
+use super::drain::drain_by_hand;
 use crate::by_hand::postgres::Loop;
-use crate::database::PostgresBed;
 use crate::figures::Table;
-use crate::load::Load;
-use crate::receiver::Receiver;
-
-const KEYS: usize = 10_000;
-const BEHIND: usize = 20_000;
 
 pub(super) async fn run(context: &mut Context<'_>) {
     context.needs_postgres();
     let messages = context.messages(100_000);
     let rounds = context.rounds(5);
-    let batches = [100, 1_000];
-    let mut tables = batches.map(|batch| {
-        Table::new(format!("The owner's protocol, part by part, batch {batch}"), "messages/s")
-            .over(Loop::Owner.name())
-    });
-    for round in 0..rounds {
-        eprintln!("  round {} of {rounds}", round + 1);
-        for (table, batch) in tables.iter_mut().zip(batches) {
+    let base = Loop::Owner.name();
+    for batch in [100, 1_000] {
+        let title = format!("The owner's protocol, part by part, batch {batch}");
+        let mut rates = Table::new(title.clone(), "messages/s").over(base);
+        let mut times = Table::new(title, "µs of processor time a message, loop and server").over(base);
+        for round in 0..rounds {
+            eprintln!("  batch {batch}, round {} of {rounds}", round + 1);
             for n in 0..Loop::PARTS.len() {
                 let part = Loop::PARTS[(n + round) % Loop::PARTS.len()];
-                let bed = PostgresBed::new(false).await;
-                let receiver = Receiver::new(messages, KEYS);
-                let load = Load::first(messages + BEHIND, KEYS);
-                part.fill(&bed, load).await;
-                part.drain(&bed, batch, &receiver).await;
-                receiver.check(load.len(), part.left(&bed).await);
-                table.add(part.name(), receiver.rate());
+                let cost = drain_by_hand(part, batch, messages).await;
+                rates.add(part.name(), cost.rate);
+                times.add(part.name(), cost.own + cost.server);
             }
         }
-    }
-    // In the order of the ladder, whichever came first.
-    for table in &mut tables {
-        table.variants.sort_by_key(|(name, _)| Loop::PARTS.iter().position(|part| part.name() == name));
+        // In the order of the ladder, whichever came first.
+        for mut table in [rates, times] {
+            table.variants.sort_by_key(|(name, _)| Loop::PARTS.iter().position(|part| part.name() == name));
+            context.report.tables.push(table);
+        }
     }
     context.report.setting("messages timed", messages);
-    context.report.tables = tables.into();
 }
