@@ -10,7 +10,7 @@ use outbox::{
     LeasedDispatcher, MemoryOutbox, NewMessage, OutboxStore, Outcome, Route, SqliteOutbox, Transport,
     async_trait,
 };
-use sqlx::sqlite::{SqliteConnectOptions, SqlitePool};
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use tokio::runtime::Runtime;
 
 const MESSAGES: usize = 500;
@@ -45,7 +45,9 @@ fn building(c: &mut Criterion) {
 fn rows(c: &mut Criterion) {
     let runtime = runtime();
     let options = SqliteConnectOptions::new().in_memory(true);
-    let pool = runtime.block_on(async { SqlitePool::connect_with(options).await.expect("a database") });
+    // Each connection would have a database of its own.
+    let pool = SqlitePoolOptions::new().max_connections(1);
+    let pool = runtime.block_on(pool.connect_with(options)).expect("a database");
     let outbox = SqliteOutbox::new(pool.clone());
     // The outbox's own connections would see a database of their own: the tables come from its SQL.
     let tables = SqliteOutbox::migrations("outbox_").expect("the default prefix");
