@@ -15,6 +15,8 @@ pub(crate) struct Arguments {
     pub(crate) seconds: Option<u64>,
     /// Only variants whose name contains this.
     pub(crate) only: Option<String>,
+    /// Only these parts of a scenario that has parts.
+    pub(crate) parts: Vec<String>,
 }
 
 impl Arguments {
@@ -26,6 +28,7 @@ impl Arguments {
             messages: None,
             seconds: None,
             only: None,
+            parts: Vec::new(),
         };
         let mut words = std::env::args().skip(1);
         while let Some(word) = words.next() {
@@ -36,6 +39,7 @@ impl Arguments {
                 "--messages" => answer.messages = Some(number(&value())),
                 "--seconds" => answer.seconds = Some(number(&value()) as u64),
                 "--only" => answer.only = Some(value()),
+                "--parts" => answer.parts = value().split(',').map(str::to_owned).collect(),
                 flag if flag.starts_with('-') => refuse(&format!("there is no {flag}")),
                 _ => answer.scenarios.push(word),
             }

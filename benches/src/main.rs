@@ -12,13 +12,25 @@ mod library;
 mod load;
 mod machine;
 mod output;
+mod peer;
 mod receiver;
 mod scenarios;
 mod watched;
 
+use std::process::ExitCode;
+
 use arguments::{Arguments, refuse};
 
-fn main() {
+fn main() -> ExitCode {
+    if std::env::args().nth(1).as_deref() == Some(scenarios::OURS) {
+        return scenarios::speak_for_ours();
+    }
+    measure();
+    ExitCode::SUCCESS
+}
+
+/// Runs the scenarios that the command line names.
+fn measure() {
     let arguments = Arguments::read();
     if scenarios::is_child(&arguments) {
         return runtime().block_on(scenarios::child(&arguments));

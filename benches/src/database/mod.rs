@@ -12,7 +12,7 @@ use crate::arguments::refuse;
 use crate::load::Load;
 
 pub(crate) use memory::MemoryBed;
-pub(crate) use postgres::PostgresBed;
+pub(crate) use postgres::{PostgresBed, server};
 pub(crate) use sqlite::SqliteBed;
 
 /// A database to measure on.

@@ -121,7 +121,8 @@ fn insert(table: &str, load: Load) -> String {
     )
 }
 
-fn server() -> PgConnectOptions {
+/// The server that is measured.
+pub(crate) fn server() -> PgConnectOptions {
     let url = std::env::var("TEST_POSTGRES_URL").unwrap_or_else(|_| {
         refuse("TEST_POSTGRES_URL names no server; run eval \"$(scripts/services up postgres)\"")
     });

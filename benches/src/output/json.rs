@@ -39,6 +39,7 @@ pub(super) fn of(report: &Report) -> String {
         "tables": tables.collect::<Value>(),
         "aims": aims.collect::<Value>(),
         "charts": charts.collect::<Value>(),
+        "remarks": report.remarks,
     });
     format!("{whole:#}\n")
 }

@@ -12,6 +12,9 @@ pub(super) fn of(report: &Report) -> String {
     if !settings.is_empty() {
         let _ = writeln!(text, "\n{}.", settings.join("; "));
     }
+    for remark in &report.remarks {
+        let _ = write!(text, "\n{remark}");
+    }
     for table in &report.tables {
         let _ = writeln!(text, "\n**{}, {}**\n", table.title, table.unit);
         let over: String = table.bases.iter().map(|base| format!(" ÷ {base} |")).collect();

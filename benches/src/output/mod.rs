@@ -19,6 +19,8 @@ pub(crate) struct Report {
     pub(crate) tables: Vec<Table>,
     pub(crate) aims: Vec<Aim>,
     pub(crate) charts: Vec<Chart>,
+    /// Markdown that stands in front of the tables.
+    pub(crate) remarks: Vec<String>,
 }
 
 /// A figure that has a goal.
@@ -65,6 +67,7 @@ impl Report {
             tables: Vec::new(),
             aims: Vec::new(),
             charts: Vec::new(),
+            remarks: Vec::new(),
         }
     }
 

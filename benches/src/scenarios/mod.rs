@@ -12,6 +12,7 @@ mod idle;
 mod latency;
 mod memory;
 mod parts;
+mod peers;
 mod smtp;
 mod steady;
 mod wal;
@@ -21,6 +22,8 @@ use std::time::Duration;
 use crate::arguments::{Arguments, refuse};
 use crate::database::{Database, PostgresBed, SqliteBed};
 use crate::output::Report;
+
+pub(crate) use peers::{OURS, speak_for_ours};
 
 /// Name, and what it measures.
 const SCENARIOS: &[(&str, &str)] = &[
@@ -38,6 +41,7 @@ const SCENARIOS: &[(&str, &str)] = &[
     ("idle", "what an idle dispatcher asks of the database (postgres)"),
     ("memory", "the most memory of a process that drains, with 5 million waiting"),
     ("parts", "what each part of the owner's protocol adds to the bare owner loop (postgres)"),
+    ("peers", "the race against other libraries, or --parts of it: benches/peers/README.md (postgres)"),
     ("smtp", "invitations over SMTP to a sink in this process (sqlite)"),
 ];
 
@@ -99,6 +103,7 @@ pub(crate) async fn run(name: &str, arguments: &Arguments) -> Report {
         "idle" => idle::run(&mut context).await,
         "memory" => memory::run(&mut context).await,
         "parts" => parts::run(&mut context).await,
+        "peers" => peers::run(&mut context).await,
         "smtp" => smtp::run(&mut context).await,
         _ => refuse(&format!("there is no scenario {name:?}; there are\n{}", list())),
     }

@@ -1,0 +1,89 @@
+//! The server on which the race takes place: a database of its own for every run of a program.
+
+use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
+
+use crate::database::server;
+
+/// A connection to the server, outside of the databases that the programs use.
+pub(super) struct Server {
+    conn: PgConnection,
+    next: u32,
+}
+
+/// An empty database.
+pub(super) struct Course {
+    name: String,
+    pub(super) url: String,
+}
+
+impl Server {
+    pub(super) async fn connect() -> Self {
+        Self { conn: server().connect().await.expect("a server"), next: 0 }
+    }
+
+    /// A new database.
+    pub(super) async fn course(&mut self) -> Course {
+        let name = format!("race_{}_{}", std::process::id(), self.next);
+        self.next += 1;
+        self.run(&format!("CREATE DATABASE {name}")).await;
+        // Whole pages that the server logs after a checkpoint are on nobody's account.
+        self.run("CHECKPOINT").await;
+        Course { url: options(&name).to_url_lossy().to_string(), name }
+    }
+
+    /// Drops it, whoever is connected.
+    pub(super) async fn close(&mut self, course: Course) {
+        self.run(&format!("DROP DATABASE {} WITH (FORCE)", course.name)).await;
+    }
+
+    /// Bytes of write-ahead log so far, of the whole server.
+    pub(super) async fn log_bytes(&mut self) -> f64 {
+        self.number("SELECT (pg_current_wal_insert_lsn() - '0/0')::bigint").await
+    }
+
+    /// Transactions that ended so far.
+    pub(super) async fn transactions(&mut self, course: &Course) -> f64 {
+        let sql = "SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = ";
+        self.number(&format!("{sql}'{}'", course.name)).await
+    }
+
+    async fn run(&mut self, sql: &str) {
+        sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut self.conn).await.expect("our SQL is right");
+    }
+
+    async fn number(&mut self, sql: &str) -> f64 {
+        let number: i64 = sqlx::query_scalar(AssertSqlSafe(sql.to_owned()))
+            .fetch_one(&mut self.conn)
+            .await
+            .expect("our SQL is right");
+        number as f64
+    }
+}
+
+impl Course {
+    /// Runs SQL in this database; a program's own SQL may be wrong.
+    pub(super) async fn run(&self, sql: &str) -> Result<(), String> {
+        let mut conn = options(&self.name).connect().await.map_err(|error| error.to_string())?;
+        let done = sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut conn).await;
+        let _ = conn.close().await;
+        done.map(|_| ()).map_err(|error| error.to_string())
+    }
+
+    /// One number.
+    pub(super) async fn number(&self, sql: &str) -> Result<i64, String> {
+        let mut conn = options(&self.name).connect().await.map_err(|error| error.to_string())?;
+        let number = sqlx::query_scalar(AssertSqlSafe(sql.to_owned())).fetch_one(&mut conn).await;
+        let _ = conn.close().await;
+        number.map_err(|error| error.to_string())
+    }
+
+    /// What the server would do by itself before long, done now.
+    pub(super) async fn settle(&self) -> Result<(), String> {
+        self.run("ANALYZE").await
+    }
+}
+
+fn options(database: &str) -> PgConnectOptions {
+    server().database(database).disable_statement_logging()
+}
