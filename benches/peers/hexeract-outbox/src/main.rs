@@ -50,7 +50,7 @@ impl Peer for Hexeract {
             "all defaults: batch 10, poll 100 ms, 5 ms between batches, timeout 30 s, no dead letters",
             "SELECT count(*) FROM outbox WHERE delivered_at IS NULL",
         )
-        .tuned("batch 1000, poll 10 ms, no pause between batches, timeout 100 ms (its lease is timeout × batch)")
+        .tuned("batch 100, poll 10 ms, no pause between batches, timeout 100 ms (its lease is timeout × batch)")
         .keep(
             "INSERT INTO outbox (id, event_id, event_type, payload, attempts, delivered_at)
              SELECT -n, gen_random_uuid(), 'bench', jsonb_build_object('number', n, 'text', repeat('x', 470)), 1, now()
@@ -63,7 +63,7 @@ impl Peer for Hexeract {
         let pool = PgPoolOptions::new().max_connections(8).connect(&arguments.url).await?;
         let mut config = OutboxWorkerConfig::default();
         if arguments.tuning == Tuning::Tuned {
-            config.batch_size = 1000;
+            config.batch_size = 100;
             config.poll_interval = Duration::from_millis(10);
             config.min_cycle_delay = Duration::ZERO;
             config.dispatch_timeout = Duration::from_millis(100);
