@@ -35,7 +35,7 @@
 //! | `ssl` | TLS, and the logins PLAIN, SCRAM and OAUTHBEARER | `libssl-dev`, `pkg-config` |
 //! | `sasl` | Kerberos (GSSAPI), with `ssl` | `libsasl2-dev` besides |
 //! | `zstd` | the compression `zstd`; `lz4`, the default, `gzip` and `snappy` are always there | nothing |
-//! | `cmake-build` | a build with CMake instead of configure and make | `cmake` |
+//! | `cmake-build` | a build with CMake instead of configure and make | `cmake`; with `ssl`, `libcurl4-openssl-dev` besides |
 
 mod arrivals;
 mod call;

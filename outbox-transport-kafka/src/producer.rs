@@ -11,6 +11,7 @@ use rdkafka::types::RDKafkaErrorCode;
 use tokio::sync::watch;
 
 use crate::arrivals::Ticket;
+use crate::classify::{Class, class_of};
 use crate::config::Config;
 use crate::destination::Destination;
 use crate::health::Heard;
@@ -75,11 +76,15 @@ impl Producer {
         self.client.context().counts().queued();
         self.client.send(queued).map_err(|(error, _)| {
             self.client.context().counts().not_queued();
-            match error {
-                KafkaError::MessageProduction(code) => code,
+            let KafkaError::MessageProduction(code) = error else {
                 // A NUL in the topic; names of topics are checked before.
-                _ => RDKafkaErrorCode::InvalidTopic,
+                return RDKafkaErrorCode::InvalidTopic;
+            };
+            if class_of(code) == Class::ProducerEnded {
+                // Its listener may not have heard of it yet.
+                self.retire();
             }
+            code
         })
     }
 

@@ -2,10 +2,14 @@
 
 #![allow(dead_code, unused_imports)]
 
+mod broker;
 mod reader;
+mod story;
 
+pub(crate) use broker::{Broker, free_ports, java};
 use outbox_core::{Delivery, DeliveryReport, Message, MessageId, Outcome, Transport};
 pub(crate) use reader::{Arrived, Reader};
+pub(crate) use story::Story;
 
 /// A message with an id of its own.
 pub(crate) fn message(topic: &str, key: Option<&str>) -> Message {

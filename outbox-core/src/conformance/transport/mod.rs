@@ -53,13 +53,13 @@ pub mod checks {
 /// [`TransportFixture`](crate::conformance::TransportFixture).
 #[macro_export]
 macro_rules! transport_conformance {
-    ($fixture:ty $(, except $check:ident = $why:literal)* $(,)?) => {
+    ($fixture:ty $(, needs $needs:literal)? $(, except $check:ident = $why:literal)* $(,)?) => {
         mod transport_conformance {
             #[allow(unused_imports)]
             use super::*;
             $crate::__conformance_tests! {
                 ($) transport, $fixture, <$fixture as $crate::conformance::TransportFixture>::fresh(),
-                [], [$($check = $why),*],
+                [$($needs)?], [$($check = $why),*],
                 [
                     after_a_drop_the_next_batch_gets_its_own_outcomes,
                     what_was_recorded_before_a_drop_is_true,

@@ -5,3 +5,5 @@ mod support;
 
 mod cluster;
 mod conformance;
+mod faults;
+mod outcomes;
