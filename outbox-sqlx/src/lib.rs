@@ -30,6 +30,8 @@ mod postgres;
 mod retention;
 #[cfg(feature = "sqlite")]
 mod sqlite;
+#[cfg(any(feature = "postgres", feature = "sqlite"))]
+mod statement;
 
 #[cfg(any(feature = "postgres", feature = "sqlite"))]
 pub use migration::Migration;

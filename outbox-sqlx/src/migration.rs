@@ -1,4 +1,8 @@
-//! [`Migration`]: a step of a schema, for every database alike.
+//! [`Migration`]: a step of a schema, and what may be done with the steps that have run, for every database alike.
+
+use outbox_core::{StoreError, StoreErrorKind};
+
+use crate::statement::with_prefix;
 
 /// A step of the schema, as plain SQL.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -9,6 +13,46 @@ pub struct Migration {
     /// Its name.
     pub name: &'static str,
     /// Its SQL: several statements without `BEGIN` and `COMMIT`, to be run in one transaction. The last one notes
-    /// the version in the table `<prefix>schema`, so that it counts as applied whoever ran it.
+    /// the version in the table `<prefix>schema`, so that it counts as applied whoever ran it. On MySQL and MariaDB
+    /// each statement commits by itself; a step that was cut off there can be run again.
     pub sql: String,
+}
+
+/// The steps of a database, as files: number, name and text.
+pub(crate) type Files = [(i64, &'static str, &'static str)];
+
+/// All steps, with `prefix` (already checked).
+pub(crate) fn steps(files: &Files, prefix: &str) -> Vec<Migration> {
+    let step = |(version, name, sql): &(i64, &'static str, &str)| Migration {
+        version: *version,
+        name,
+        sql: with_prefix(sql, prefix),
+    };
+    files.iter().map(step).collect()
+}
+
+/// Refuses tables of a newer version: writing into tables one does not know could lose messages.
+pub(crate) fn refuse_newer(files: &Files, applied: &[i64]) -> Result<(), StoreError> {
+    let known = files.iter().map(|(version, ..)| *version).max().unwrap_or(0);
+    match applied.iter().find(|version| **version > known) {
+        None => Ok(()),
+        Some(newer) => Err(StoreError::new(
+            StoreErrorKind::Schema,
+            format!(
+                "the outbox tables are at version {newer}, this program knows {known}; update the program"
+            ),
+        )),
+    }
+}
+
+/// Refuses tables that are newer, or lack a step; `outbox` names the type that applies it.
+pub(crate) fn check(files: &Files, applied: &[i64], outbox: &str) -> Result<(), StoreError> {
+    refuse_newer(files, applied)?;
+    match files.iter().find(|(version, ..)| !applied.contains(version)) {
+        None => Ok(()),
+        Some((version, name, _)) => Err(StoreError::new(
+            StoreErrorKind::Schema,
+            format!("the outbox migration {version:04}_{name} is missing; run `{outbox}::migrate`"),
+        )),
+    }
 }

@@ -6,8 +6,8 @@ use outbox_core::StoreError;
 use sqlx::postgres::PgPool;
 
 use super::PostgresOutbox;
-use super::statements::{DEFAULT_PREFIX, check_prefix};
 use crate::retention::Retention;
+use crate::statement::{DEFAULT_PREFIX, check_prefix};
 
 /// Builds a [`PostgresOutbox`] with settings of the caller's own.
 #[derive(Debug, Clone)]

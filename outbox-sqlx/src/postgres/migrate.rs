@@ -1,24 +1,19 @@
 //! The tables and their versions.
 
-use outbox_core::{StoreError, StoreErrorKind};
+use outbox_core::StoreError;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 use super::connection::OwnConnection;
 use super::error::store_error;
-use super::statements::{Statements, with_prefix};
+use super::statements::Statements;
 use crate::Migration;
+use crate::migration::{self, Files};
 
-const MIGRATIONS: &[(i64, &str, &str)] =
-    &[(1, "outbox", include_str!("../../migrations/postgres/0001_outbox.sql"))];
+const MIGRATIONS: &Files = &[(1, "outbox", include_str!("../../migrations/postgres/0001_outbox.sql"))];
 
 /// All steps, with `prefix` (already checked).
 pub(super) fn migrations(prefix: &str) -> Vec<Migration> {
-    let step = |(version, name, sql): &(i64, &'static str, &str)| Migration {
-        version: *version,
-        name,
-        sql: with_prefix(sql, prefix),
-    };
-    MIGRATIONS.iter().map(step).collect()
+    migration::steps(MIGRATIONS, prefix)
 }
 
 /// Applies the steps that are missing, in one transaction that other processes wait for.
@@ -28,7 +23,7 @@ pub(super) async fn migrate(own: &OwnConnection, sql: &Statements, prefix: &str)
     let mut tx = connection.begin().await.map_err(failed)?;
     sqlx::query(sql.lock_schema.clone()).execute(&mut *tx).await.map_err(failed)?;
     let applied = applied(&mut tx, sql).await.map_err(failed)?;
-    refuse_newer(&applied)?;
+    migration::refuse_newer(MIGRATIONS, &applied)?;
     for migration in migrations(prefix) {
         if !applied.contains(&migration.version) {
             // Our own files and the checked prefix, no data.
@@ -43,14 +38,7 @@ pub(super) async fn migrate(own: &OwnConnection, sql: &Statements, prefix: &str)
 pub(super) async fn check(connection: &mut PgConnection, sql: &Statements) -> Result<(), StoreError> {
     let applied =
         applied(connection, sql).await.map_err(|error| store_error("check the outbox tables", error))?;
-    refuse_newer(&applied)?;
-    match MIGRATIONS.iter().find(|(version, ..)| !applied.contains(version)) {
-        None => Ok(()),
-        Some((version, name, _)) => Err(StoreError::new(
-            StoreErrorKind::Schema,
-            format!("the outbox migration {version:04}_{name} is missing; run `PostgresOutbox::migrate`"),
-        )),
-    }
+    migration::check(MIGRATIONS, &applied, "PostgresOutbox")
 }
 
 async fn applied(connection: &mut PgConnection, sql: &Statements) -> Result<Vec<i64>, sqlx::Error> {
@@ -59,18 +47,4 @@ async fn applied(connection: &mut PgConnection, sql: &Statements) -> Result<Vec<
         return Ok(Vec::new());
     }
     sqlx::query_scalar(sql.schema_version.clone()).fetch_all(connection).await
-}
-
-/// Writing into tables one does not know could lose messages.
-fn refuse_newer(applied: &[i64]) -> Result<(), StoreError> {
-    let known = MIGRATIONS.iter().map(|(version, ..)| *version).max().unwrap_or(0);
-    match applied.iter().find(|version| **version > known) {
-        None => Ok(()),
-        Some(newer) => Err(StoreError::new(
-            StoreErrorKind::Schema,
-            format!(
-                "the outbox tables are at version {newer}, this program knows {known}; update the program"
-            ),
-        )),
-    }
 }

@@ -38,6 +38,7 @@ pub use config::PostgresOutboxBuilder;
 
 use crate::Migration;
 use crate::retention::Retention;
+use crate::statement::check_prefix;
 
 use claim::Cursor;
 use connection::{OwnConnection, own_options};
@@ -138,7 +139,7 @@ impl PostgresOutbox {
     /// # Errors
     /// [`StoreErrorKind::Invalid`](outbox_core::StoreErrorKind) when `prefix` is refused.
     pub fn migrations(prefix: &str) -> Result<Vec<Migration>, StoreError> {
-        statements::check_prefix(prefix)?;
+        check_prefix(prefix)?;
         Ok(migrate::migrations(prefix))
     }
 
@@ -173,7 +174,7 @@ impl PostgresOutbox {
     /// # Errors
     /// [`StoreErrorKind::Invalid`](outbox_core::StoreErrorKind) when `prefix` is refused.
     pub fn channel(prefix: &str) -> Result<String, StoreError> {
-        statements::check_prefix(prefix)?;
+        check_prefix(prefix)?;
         Ok(channel(prefix))
     }
 }

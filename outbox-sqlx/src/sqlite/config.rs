@@ -6,8 +6,9 @@ use outbox_core::StoreError;
 use sqlx::sqlite::SqlitePool;
 
 use super::SqliteOutbox;
-use super::statements::{DEFAULT_PREFIX, check_prefix};
+use super::statements::check_prefix;
 use crate::retention::Retention;
+use crate::statement::DEFAULT_PREFIX;
 
 /// Builds a [`SqliteOutbox`] with settings of the caller's own.
 #[derive(Debug, Clone)]

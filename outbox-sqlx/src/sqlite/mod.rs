@@ -36,11 +36,12 @@ pub use config::SqliteOutboxBuilder;
 
 use crate::Migration;
 use crate::retention::Retention;
+use crate::statement::DEFAULT_PREFIX;
 
 use claim::Cursor;
 use connection::OwnConnection;
 use error::store_error;
-use statements::{DEFAULT_PREFIX, Statements};
+use statements::Statements;
 
 /// An outbox in an SQLite file: enqueues in the caller's transaction, and is the store of a dispatcher.
 ///

@@ -3,7 +3,8 @@
 use sqlx::{AssertSqlSafe, Connection, Row, SqliteConnection};
 
 use super::migrate::migrations;
-use super::statements::{DEFAULT_PREFIX, Statements};
+use super::statements::Statements;
+use crate::statement::DEFAULT_PREFIX;
 
 const FILL: &str = "
     WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 5000)

@@ -99,7 +99,7 @@ async fn take_over(
 mod tests {
     use super::*;
     use crate::sqlite::migrate::migrations;
-    use crate::sqlite::statements::DEFAULT_PREFIX;
+    use crate::statement::DEFAULT_PREFIX;
 
     #[tokio::test]
     async fn a_takeover_counts_the_messages_that_are_still_there() {
