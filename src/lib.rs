@@ -5,7 +5,7 @@
 )]
 
 pub use outbox_core::*;
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
 pub use outbox_sqlx::*;
 #[cfg(feature = "kafka")]
 pub use outbox_transport_kafka as kafka;

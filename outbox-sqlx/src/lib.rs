@@ -1,7 +1,8 @@
 //! Outbox stores on [sqlx](https://docs.rs/sqlx) 0.9, one per database, each behind the feature of its name.
 //!
-//! `SqliteOutbox` (feature `sqlite`) and `PostgresOutbox` (feature `postgres`) enqueue in the caller's own
-//! `sqlx::Transaction`, are the store of a dispatcher, and have the administration and the inbox:
+//! `SqliteOutbox` (feature `sqlite`), `PostgresOutbox` (feature `postgres`) and `MySqlOutbox` (feature `mysql`, MySQL and
+//! MariaDB) enqueue in the caller's own `sqlx::Transaction`, are the store of a dispatcher, and have the administration
+//! and the inbox:
 //!
 #![cfg_attr(feature = "sqlite", doc = "```no_run")]
 #![cfg_attr(not(feature = "sqlite"), doc = "```ignore")]
@@ -22,19 +23,33 @@
 //! # }
 //! ```
 
-#[cfg(any(feature = "postgres", feature = "sqlite"))]
+// What the databases share.
+#[cfg(feature = "mysql")]
+mod acts;
+#[cfg(feature = "mysql")]
+mod admin;
+#[cfg(feature = "mysql")]
+mod micros;
+#[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
 mod migration;
-#[cfg(feature = "postgres")]
-mod postgres;
-#[cfg(any(feature = "postgres", feature = "sqlite"))]
+#[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
 mod retention;
-#[cfg(feature = "sqlite")]
-mod sqlite;
-#[cfg(any(feature = "postgres", feature = "sqlite"))]
+#[cfg(feature = "mysql")]
+mod set_aside;
+#[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
 mod statement;
 
-#[cfg(any(feature = "postgres", feature = "sqlite"))]
+#[cfg(feature = "mysql")]
+mod mysql;
+#[cfg(feature = "postgres")]
+mod postgres;
+#[cfg(feature = "sqlite")]
+mod sqlite;
+
+#[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
 pub use migration::Migration;
+#[cfg(feature = "mysql")]
+pub use mysql::{MySqlOutbox, MySqlOutboxBuilder};
 #[cfg(feature = "postgres")]
 pub use postgres::{PostgresOutbox, PostgresOutboxBuilder};
 #[cfg(feature = "sqlite")]

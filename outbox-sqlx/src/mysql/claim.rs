@@ -1,0 +1,366 @@
+//! What may go out now: fresh messages from where the last claim stopped, and due ones set aside.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use futures_util::TryStreamExt;
+use outbox_core::{Claim, ClaimRequest, Claimed, Place, Slot, Tally};
+use sqlx::mysql::{MySql, MySqlArguments, MySqlRow};
+use sqlx::query::Query;
+use sqlx::{MySqlConnection, Row};
+
+use super::decode::{self, MORE};
+use super::look::look_twice;
+use super::reading::{Next, Reading};
+use super::script::json_list;
+use super::statements::{GAPS, Statements};
+use super::to_json;
+use crate::micros;
+
+/// [`Place::hint`] of a fresh message and of one that was set aside.
+pub(super) const FRESH: u64 = 0;
+pub(super) const SET_ASIDE: u64 = 1;
+
+/// The most statements that one claim reads fresh messages with.
+const MOST_STATEMENTS: usize = 16;
+/// The most rows that a look at doubtful gaps brings.
+const MOST_DOUBTFUL: i64 = 20_000;
+/// A statement that took no longer did not walk over many dead rows.
+const QUICK: Duration = Duration::from_millis(10);
+
+/// How far a session has read; lives in memory.
+#[derive(Debug, Clone)]
+pub(super) struct Cursor {
+    reading: Reading,
+    /// The slots that were read this far, a bit each.
+    slots: i64,
+    /// The connection that read. A new one may lead to another server, after a failover.
+    connection: u64,
+    /// The count of a person's acts that everything the caller holds is known to follow.
+    pub(super) changes: Option<i64>,
+    /// Whose turn it is to read first when both fresh and due messages wait: neither may starve.
+    due_first: bool,
+}
+
+/// The claim, and the cursor to keep if the answer reaches the caller.
+pub(super) async fn claim(
+    connection: &mut MySqlConnection,
+    sql: &Statements,
+    number: u64,
+    cursor: Option<Cursor>,
+    request: &ClaimRequest<'_>,
+) -> Result<(Claim, Cursor), sqlx::Error> {
+    let slots = decode::bits(request.slots.iter().copied());
+    let reads_on =
+        |cursor: &Cursor| !request.restart && cursor.connection == number && slots & !cursor.slots == 0;
+    let first = !cursor.as_ref().is_some_and(reads_on);
+    // No transaction around these reads: only the caller's own settlements move messages of its slots, and what it
+    // settles it holds. An act of a person that comes in between is told by the count of changes, read first.
+    let look = sqlx::query(sql.look.clone()).bind(request.epoch.0).fetch_one(&mut *connection).await?;
+    let now: i64 = look.try_get(0)?;
+    let changes: Option<i64> = look.try_get(1)?;
+    let cursor = match cursor {
+        Some(cursor) if !first => Cursor { slots, ..cursor },
+        earlier => Cursor {
+            reading: Reading::first(last_place(connection, sql).await?),
+            slots,
+            connection: number,
+            // A claim that only reads from the beginning does not make what the caller holds any newer.
+            changes: earlier.as_ref().filter(|_| !request.restart).map_or(changes, |cursor| cursor.changes),
+            due_first: earlier.is_some_and(|cursor| cursor.due_first),
+        },
+    };
+    let mut work = Work { sql, request, slots, now, cursor, claim: Claim::default() };
+    work.look_at_doubtful(connection).await?;
+    let mut room = Room { messages: request.limit.max(1), bytes: request.max_bytes.max(1) };
+    let mut due = match look.try_get(3)? {
+        true => work.due(connection, room.messages).await?,
+        false => Vec::new(),
+    };
+    if due.is_empty() {
+        work.fresh(connection, &mut room).await?;
+    } else {
+        let mut half = room.half();
+        let (messages, bytes) = (half.messages, half.bytes);
+        if work.cursor.due_first {
+            work.set_aside(connection, &mut due, &mut half).await?;
+        } else {
+            work.fresh(connection, &mut half).await?;
+        }
+        room.spend(messages - half.messages, bytes - half.bytes);
+        if work.cursor.due_first {
+            work.fresh(connection, &mut room).await?;
+        }
+        work.set_aside(connection, &mut due, &mut room).await?;
+        work.cursor.due_first = !work.cursor.due_first;
+        work.claim.more |= !due.is_empty();
+    }
+    if look.try_get(2)? {
+        work.find_blocked(connection).await?;
+    }
+    work.claim.messages.sort_unstable_by_key(|claimed| claimed.place.seq);
+    Ok((work.claim, work.cursor))
+}
+
+/// A place that none of those given out so far is above.
+async fn last_place(connection: &mut MySqlConnection, sql: &Statements) -> Result<i64, sqlx::Error> {
+    let next: Option<Option<i64>> =
+        sqlx::query_scalar(sql.next_place.clone()).fetch_optional(connection).await?;
+    Ok(next.flatten().unwrap_or(0))
+}
+
+/// How much a claim may still answer.
+struct Room {
+    messages: usize,
+    bytes: usize,
+}
+
+impl Room {
+    fn half(&self) -> Self {
+        Self { messages: self.messages.div_ceil(2), bytes: self.bytes.div_ceil(2) }
+    }
+    fn spend(&mut self, messages: usize, bytes: usize) {
+        self.messages = self.messages.saturating_sub(messages);
+        self.bytes = self.bytes.saturating_sub(bytes);
+    }
+    fn is_full(&self) -> bool {
+        self.messages == 0 || self.bytes == 0
+    }
+}
+
+struct Work<'a> {
+    sql: &'a Statements,
+    request: &'a ClaimRequest<'a>,
+    slots: i64,
+    now: i64,
+    cursor: Cursor,
+    claim: Claim,
+}
+
+impl Work<'_> {
+    /// Finds out in which gaps nothing can turn up any more.
+    async fn look_at_doubtful(&mut self, connection: &mut MySqlConnection) -> Result<(), sqlx::Error> {
+        let ranges = self.cursor.reading.doubtful(self.now);
+        if ranges.is_empty() {
+            return Ok(());
+        }
+        let (committed, all) = look_twice(connection, self.sql, &ranges, MOST_DOUBTFUL).await?;
+        let end = |places: &[i64]| match places.last() {
+            Some(last) if places.len() as i64 >= MOST_DOUBTFUL => *last,
+            _ => i64::MAX,
+        };
+        let complete = end(&committed).min(end(&all));
+        self.cursor.reading.looked(&ranges, &committed, &all, complete, self.now);
+        Ok(())
+    }
+
+    /// Adds fresh messages that were not read yet.
+    async fn fresh(&mut self, connection: &mut MySqlConnection, room: &mut Room) -> Result<(), sqlx::Error> {
+        // What walks over dead rows only, or over those of others, must answer now and then.
+        for _ in 0..MOST_STATEMENTS {
+            if room.is_full() {
+                break;
+            }
+            let next = self.cursor.reading.next(self.now);
+            let page = room.messages + self.held_within(&next.ranges);
+            let started = Instant::now();
+            let mut rows = self.query(&next, page).fetch(&mut *connection);
+            let (mut read, mut last) = (0, i64::MIN);
+            while let Some(row) = rows.try_next().await? {
+                read += 1;
+                let place = Place { slot: decode::slot(&row)?, seq: decode::seq(&row)?, hint: FRESH };
+                last = place.seq;
+                self.cursor.reading.passed(place.seq, self.now);
+                let mine = decode::bits([place.slot]) & self.slots != 0;
+                if !mine || self.request.held.contains(&place) {
+                    continue;
+                }
+                let due_in = decode::not_before(&row).filter(|moment| *moment > self.now);
+                self.add(&row, place, Tally::default(), false, due_in, room);
+                if room.is_full() {
+                    self.cursor.reading.covered(last);
+                    self.claim.more = true;
+                    return Ok(());
+                }
+            }
+            if read >= page {
+                self.cursor.reading.covered(last);
+            } else if !self.cursor.reading.drained(self.now, started.elapsed() < QUICK) {
+                return Ok(());
+            } else {
+                drop(rows);
+                self.look_at_doubtful(connection).await?;
+            }
+        }
+        self.claim.more = true;
+        Ok(())
+    }
+
+    /// Rows that are read again although the caller holds them; they must not fill the page.
+    fn held_within(&self, ranges: &[(i64, i64)]) -> usize {
+        if ranges.is_empty() {
+            return 0;
+        }
+        let within = |place: &&Place| {
+            place.hint == FRESH && ranges.iter().any(|(from, to)| (*from..=*to).contains(&place.seq))
+        };
+        self.request.held.iter().filter(within).count()
+    }
+
+    fn query(&self, next: &Next, limit: usize) -> Query<'static, MySql, MySqlArguments> {
+        let index = GAPS.iter().position(|gaps| *gaps >= next.ranges.len()).unwrap_or(GAPS.len() - 1);
+        let mut query =
+            sqlx::query(self.sql.claim[index].clone()).bind(self.slots).bind(next.after).bind(next.upto);
+        // Ranges that hold nothing make up the number.
+        let empty = std::iter::repeat(&(1, 0));
+        for (from, to) in next.ranges.iter().chain(empty).take(GAPS[index]) {
+            query = query.bind(*from).bind(*to);
+        }
+        query.bind(i64::try_from(limit).unwrap_or(i64::MAX))
+    }
+
+    /// The places that are due in the topics wanted, longest due first, at most `limit`; notes what is due next.
+    async fn due(&mut self, connection: &mut MySqlConnection, limit: usize) -> Result<Vec<i64>, sqlx::Error> {
+        let held = self.request.held.iter().filter(|place| place.hint == SET_ASIDE).count();
+        let most = i64::try_from(limit.saturating_add(held)).unwrap_or(i64::MAX);
+        let mut due: Vec<(i64, i64)> = Vec::new();
+        let mut from = String::new();
+        // One statement for all topics would walk over all that is due, or over all that is not.
+        loop {
+            let first = sqlx::query_as(self.sql.due_topic.clone()).bind(&from);
+            let Some((topic, first_due)): Option<(String, i64)> =
+                first.fetch_optional(&mut *connection).await?
+            else {
+                break;
+            };
+            if (self.request.wants)(&topic) {
+                let next = match first_due > self.now {
+                    true => Some(first_due),
+                    false => self.due_in(connection, &topic, most, &mut due).await?,
+                };
+                if let Some(next) = next {
+                    let next = micros::positive(next - self.now);
+                    self.claim.next_due = Some(self.claim.next_due.map_or(next, |earlier| earlier.min(next)));
+                }
+            }
+            // The next topic there can be, byte by byte.
+            from = topic + "\0";
+        }
+        due.sort_unstable();
+        self.claim.more |= due.len() > limit;
+        due.truncate(limit);
+        Ok(due.into_iter().map(|(_, seq)| seq).collect())
+    }
+
+    /// Adds the places that are due in `topic`; answers when the next one is.
+    async fn due_in(
+        &self,
+        connection: &mut MySqlConnection,
+        topic: &str,
+        most: i64,
+        due: &mut Vec<(i64, i64)>,
+    ) -> Result<Option<i64>, sqlx::Error> {
+        let places: Vec<(i64, i64, i8)> = sqlx::query_as(self.sql.due_places.clone())
+            .bind(topic)
+            .bind(self.now)
+            .bind(self.slots)
+            .bind(most)
+            .fetch_all(&mut *connection)
+            .await?;
+        let is_free =
+            |seq: i64, slot: Slot| !self.request.held.contains(&Place { slot, seq, hint: SET_ASIDE });
+        let free = places.into_iter().filter(|(_, seq, slot)| is_free(*seq, decode::slot_of(*slot)));
+        due.extend(free.map(|(due_at, seq, _)| (due_at, seq)));
+        sqlx::query_scalar(self.sql.due_next.clone())
+            .bind(self.now)
+            .bind(topic)
+            .fetch_optional(connection)
+            .await
+    }
+
+    /// Adds the messages of `places`, and takes out of `places` what it read.
+    async fn set_aside(
+        &mut self,
+        connection: &mut MySqlConnection,
+        places: &mut Vec<i64>,
+        room: &mut Room,
+    ) -> Result<(), sqlx::Error> {
+        let count = places.len().min(room.messages);
+        if count == 0 || room.is_full() {
+            return Ok(());
+        }
+        let list = json_list(places[..count].iter().copied());
+        let rows = sqlx::query(self.sql.claim_due.clone()).bind(list).fetch_all(connection).await?;
+        let mut by_place = HashMap::new();
+        for row in &rows {
+            by_place.insert(decode::seq(row)?, row);
+        }
+        let mut read = 0;
+        for seq in &places[..count] {
+            if room.is_full() {
+                break;
+            }
+            read += 1;
+            let Some(row) = by_place.get(seq) else { continue };
+            let place = Place { slot: decode::slot(row)?, seq: *seq, hint: SET_ASIDE };
+            let count = |column| row.try_get::<i32, _>(column).map(|count| u32::try_from(count).unwrap_or(0));
+            let tally =
+                Tally { attempts: count(MORE)?, crashes: count(MORE + 1)?, in_doubt: row.try_get(MORE + 2)? };
+            if row.try_get(MORE + 4)? {
+                self.add(row, place, tally, row.try_get(MORE + 3)?, None, room);
+            }
+        }
+        places.drain(..read);
+        Ok(())
+    }
+
+    fn add(
+        &mut self,
+        row: &MySqlRow,
+        place: Place,
+        tally: Tally,
+        behind: bool,
+        not_before: Option<i64>,
+        room: &mut Room,
+    ) {
+        let message = decode::message(row);
+        room.spend(1, message.as_ref().map_or(0, |message| message.payload.len()));
+        let age = decode::ready_at(row).map_or(0, |ready_at| self.now.saturating_sub(ready_at));
+        self.claim.messages.push(Claimed {
+            place,
+            message,
+            fresh: place.hint == FRESH,
+            tally,
+            age: micros::positive(age),
+            behind,
+            due_in: not_before.map(|moment| micros::positive(moment.saturating_sub(self.now))),
+        });
+    }
+
+    /// Says of the fresh messages whether their key is blocked: one question for all, and none while no key is.
+    async fn find_blocked(&mut self, connection: &mut MySqlConnection) -> Result<(), sqlx::Error> {
+        let mut keys: HashMap<(&str, &str), Vec<usize>> = HashMap::new();
+        for (index, claimed) in self.claim.messages.iter().enumerate().filter(|(_, claimed)| claimed.fresh) {
+            let (topic, key) = match &claimed.message {
+                Ok(message) => (&message.topic, &message.key),
+                Err(corrupt) => (&corrupt.topic, &corrupt.key),
+            };
+            if let Some(key) = key {
+                keys.entry((topic, key)).or_default().push(index);
+            }
+        }
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let (list, places): (Vec<_>, Vec<Vec<usize>>) = keys.into_iter().unzip();
+        let blocked: Vec<i64> = sqlx::query_scalar(self.sql.blocked_keys.clone())
+            .bind(to_json(&list)?)
+            .fetch_all(connection)
+            .await?;
+        let of_key = |n: i64| usize::try_from(n - 1).ok().and_then(|n| places.get(n));
+        for index in blocked.into_iter().filter_map(of_key).flatten() {
+            self.claim.messages[*index].behind = true;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,264 @@
+//! [`MySqlOutbox`]: an outbox in a MySQL or MariaDB database.
+
+mod acts;
+mod admin;
+mod claim;
+mod config;
+mod connection;
+mod decode;
+mod durability;
+mod enqueue;
+mod error;
+mod gaps;
+mod inbox;
+mod look;
+mod migrate;
+mod reading;
+mod retry;
+mod script;
+mod session;
+mod set_aside;
+mod settle;
+mod statements;
+mod tidy;
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use outbox_core::{
+    Claim, ClaimRequest, DispatcherId, Epoch, Fence, OutboxStore, Ownership, Settlement, Slot, StoreError,
+    WakeUp,
+};
+use serde::Serialize;
+use sqlx::mysql::MySqlPool;
+use sqlx::{MySql, Transaction};
+
+pub use config::MySqlOutboxBuilder;
+
+use crate::Migration;
+use crate::retention::Retention;
+use crate::statement::{DEFAULT_PREFIX, check_prefix};
+
+use claim::Cursor;
+use connection::OwnConnection;
+use error::store_error;
+use retry::Tries;
+use statements::Statements;
+
+/// An outbox in a MySQL database, version 8.0.17 or later, or a MariaDB one, version 10.6 or later: enqueues in the
+/// caller's transaction, and is the store of any number of dispatchers, which share the keys among them.
+///
+/// Cheap to clone; all clones share their connections and their bell.
+///
+/// The pool is the application's own. For itself the outbox opens up to four more connections with the pool's
+/// options, each when it is first needed: one to read messages, one to settle, one to keep the lease, and one for
+/// retention and the acts of people. So a dispatcher never waits for the pool. A warning is logged when the server does
+/// not make commits durable (`innodb_flush_log_at_trx_commit`).
+///
+/// Any client may insert into `<prefix>messages` directly; `topic` and `payload` are enough. An insert that carries an
+/// `idempotency_key` already known for its topic fails with error 1062, and the transaction lives on. Never insert a
+/// `seq`.
+///
+/// Transactions of every isolation level may enqueue.
+#[derive(Debug, Clone)]
+pub struct MySqlOutbox {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    pool: MySqlPool,
+    prefix: String,
+    retention: Retention,
+    sql: Statements,
+    /// Settles; the claims read beside it.
+    writer: OwnConnection,
+    reader: OwnConnection,
+    /// Renews, whatever the others are busy with.
+    keeper: OwnConnection,
+    /// Retention, migrations and the acts of people.
+    helper: OwnConnection,
+    cursors: Mutex<HashMap<Epoch, Cursor>>,
+    wake_up: WakeUp,
+}
+
+impl MySqlOutbox {
+    /// The outbox in the database of `pool`, with the defaults of [`MySqlOutboxBuilder`]. Opens nothing yet.
+    #[must_use]
+    pub fn new(pool: MySqlPool) -> Self {
+        Self::with(pool, DEFAULT_PREFIX.to_owned(), Retention::default())
+    }
+
+    /// An outbox with settings of the caller's own.
+    pub fn builder(pool: MySqlPool) -> MySqlOutboxBuilder {
+        MySqlOutboxBuilder::new(pool)
+    }
+
+    fn with(pool: MySqlPool, prefix: String, retention: Retention) -> Self {
+        const SECONDS: fn(u64) -> Duration = Duration::from_secs;
+        let options = pool.connect_options();
+        let inner = Inner {
+            sql: Statements::new(&prefix),
+            writer: OwnConnection::new(&options, SECONDS(10)).that_writes_deliveries(),
+            reader: OwnConnection::new(&options, SECONDS(10)),
+            keeper: OwnConnection::new(&options, SECONDS(10)),
+            helper: OwnConnection::new(&options, SECONDS(60)),
+            pool,
+            prefix,
+            retention,
+            cursors: Mutex::default(),
+            wake_up: WakeUp::new(),
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// Creates the tables of the outbox, or brings them up to date. Safe to call at every start, also by several
+    /// processes at once. The migrations of the application are left alone: their version table is another one.
+    ///
+    /// # Errors
+    /// [`StoreError`]; what was done until then is kept, since every such statement commits, and done again next time.
+    pub async fn migrate(&self) -> Result<(), StoreError> {
+        migrate::migrate(&self.inner.helper, &self.inner.sql, &self.inner.prefix).await
+    }
+
+    /// The SQL that [`migrate`](Self::migrate) runs, to copy into migrations of the application's own instead.
+    ///
+    /// # Errors
+    /// [`StoreErrorKind::Invalid`](outbox_core::StoreErrorKind) when `prefix` is refused.
+    pub fn migrations(prefix: &str) -> Result<Vec<Migration>, StoreError> {
+        check_prefix(prefix)?;
+        Ok(migrate::migrations(prefix))
+    }
+
+    /// Begins a transaction on the application's pool; any other transaction of the same database does as well.
+    ///
+    /// # Errors
+    /// [`StoreError`] when no connection is free or the server cannot be reached.
+    pub async fn begin(&self) -> Result<Transaction<'static, MySql>, StoreError> {
+        self.inner.pool.begin().await.map_err(|error| store_error("begin a transaction", error))
+    }
+
+    /// Commits `tx` and wakes the dispatcher of this process at once.
+    ///
+    /// # Errors
+    /// [`StoreError`]; when the connection broke meanwhile, it is unknown whether the transaction was committed.
+    pub async fn commit(&self, tx: Transaction<'_, MySql>) -> Result<(), StoreError> {
+        tx.commit().await.map_err(|error| store_error("commit", error))?;
+        self.wake();
+        Ok(())
+    }
+
+    /// Wakes the dispatcher of this process, for callers that commit by other means than [`commit`](Self::commit).
+    pub fn wake(&self) {
+        self.inner.wake_up.committed();
+    }
+}
+
+impl Inner {
+    fn cursors(&self) -> MutexGuard<'_, HashMap<Epoch, Cursor>> {
+        self.cursors.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Dropping one of these futures half-way closes the connection it used, and the server rolls back what was not
+/// committed.
+#[async_trait]
+impl OutboxStore for MySqlOutbox {
+    async fn renew(
+        &self,
+        me: &DispatcherId,
+        epoch: Option<Epoch>,
+        lease_for: Duration,
+    ) -> Result<Ownership, StoreError> {
+        let Inner { sql, keeper, .. } = &*self.inner;
+        let mut tries = Tries::default();
+        let ownership = loop {
+            let mut keeper = keeper.take(sql).await?;
+            match session::renew(&mut keeper.connection, sql, me, epoch, lease_for).await {
+                Ok(ownership) => {
+                    keeper.keep();
+                    break ownership;
+                }
+                Err(error) => tries.again(keeper, "renew the lease", error).await?,
+            }
+        };
+        if let Some(old) = epoch.filter(|old| *old != ownership.epoch) {
+            self.inner.cursors().remove(&old);
+        }
+        Ok(ownership)
+    }
+
+    async fn claim(&self, request: &ClaimRequest<'_>) -> Result<Claim, StoreError> {
+        if request.slots.is_empty() {
+            return Ok(Claim::default());
+        }
+        let Inner { sql, reader, .. } = &*self.inner;
+        let mut reader = reader.take(sql).await?;
+        let number = reader.number();
+        let cursor = self.inner.cursors().get(&request.epoch).cloned();
+        let (claim, cursor) = claim::claim(&mut reader.connection, sql, number, cursor, request)
+            .await
+            .map_err(|error| store_error("read messages", error))?;
+        reader.keep();
+        // Only now: what a dropped or failed claim read is read again.
+        self.inner.cursors().insert(request.epoch, cursor);
+        Ok(claim)
+    }
+
+    async fn settle(&self, epoch: Epoch, settlement: &Settlement<'_>) -> Result<Fence, StoreError> {
+        let Inner { sql, writer, retention, .. } = &*self.inner;
+        let history = retention.keeps_history;
+        let mut tries = Tries::default();
+        loop {
+            let mut writer = writer.take(sql).await?;
+            let changes = self.inner.cursors().get(&epoch).and_then(|cursor| cursor.changes);
+            match settle::settle(&mut writer.connection, sql, history, epoch, changes, settlement).await {
+                Ok(fence) => {
+                    writer.keep();
+                    return Ok(fence);
+                }
+                Err(error) => tries.again(writer, "settle", error).await?,
+            }
+        }
+    }
+
+    async fn release(&self, epoch: Epoch, slots: &[Slot]) -> Result<(), StoreError> {
+        let Inner { sql, writer, .. } = &*self.inner;
+        let mut tries = Tries::default();
+        let ended = loop {
+            let mut writer = writer.take(sql).await?;
+            match session::release(&mut writer.connection, sql, epoch, slots).await {
+                Ok(ended) => {
+                    writer.keep();
+                    break ended;
+                }
+                Err(error) => tries.again(writer, "give the lease back", error).await?,
+            }
+        };
+        if ended {
+            self.inner.cursors().remove(&epoch);
+        }
+        Ok(())
+    }
+
+    async fn tidy(&self, limit: u32) -> Result<u64, StoreError> {
+        let Inner { sql, helper, retention, .. } = &*self.inner;
+        let mut helper = helper.take(sql).await?;
+        let removed = tidy::tidy(&mut helper.connection, sql, retention, limit)
+            .await
+            .map_err(|error| store_error("remove what retention no longer keeps", error))?;
+        helper.keep();
+        Ok(removed)
+    }
+
+    fn wake_up(&self) -> WakeUp {
+        self.inner.wake_up.clone()
+    }
+}
+
+/// How lists that are not of numbers alone get to the server.
+fn to_json<T: Serialize>(list: &[T]) -> Result<String, sqlx::Error> {
+    serde_json::to_string(list).map_err(|error| sqlx::Error::Encode(error.into()))
+}

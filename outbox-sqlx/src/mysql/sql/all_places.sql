@@ -1,0 +1,2 @@
+-- The fresh messages that the connection sees. Plan: reads the fresh messages through.
+SELECT seq FROM outbox_messages

@@ -1,0 +1,7 @@
+-- The first time after ? of topic ?. Plan: the first entry of a range of the due index; where the statistics say that
+-- nothing is there, MariaDB walks over what is due already.
+SELECT due_at
+FROM outbox_deferred FORCE INDEX (outbox_deferred_due)
+WHERE due_at > ? AND due_topic = ?
+ORDER BY due_topic, due_at
+LIMIT 1

@@ -1,0 +1,2 @@
+-- Plan: a lookup by primary key.
+DELETE FROM outbox_sessions WHERE epoch = ?

@@ -1,0 +1,2 @@
+-- The migrations that have run. Plan: a few rows.
+SELECT version FROM outbox_schema ORDER BY version

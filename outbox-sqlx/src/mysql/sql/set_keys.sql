@@ -1,0 +1,2 @@
+-- The topics and idempotency keys to look for.
+SET @outbox_keys = {keys}

@@ -1,0 +1,82 @@
+//! How sessions share the slots.
+
+use std::time::Duration;
+
+use outbox_core::{OutboxStore, Slot};
+
+use crate::fixture::{Database, LEASE, Session, message};
+
+fn all() -> Vec<Slot> {
+    (0..16).map(Slot).collect()
+}
+
+#[tokio::test]
+#[ignore = "needs TEST_MYSQL_URL; scripts/test starts a server"]
+async fn a_session_that_joins_gets_its_fair_share_once_it_is_handed_over() {
+    let database = Database::new().await;
+    let mut first = Session::start(&database.outbox).await;
+    assert_eq!(first.owned.slots, all());
+    let mut second = Session::start(&database.elsewhere().await).await;
+    assert!(second.owned.slots.is_empty(), "nobody takes a slot from a live session");
+    first.renew_for(LEASE).await;
+    assert_eq!(first.owned.hand_over.len(), 8, "half of the slots are the second one's share");
+    first.outbox.release(first.owned.epoch, &first.owned.hand_over).await.unwrap();
+    second.renew_for(LEASE).await;
+    first.renew_for(LEASE).await;
+    assert_eq!((first.owned.slots.len(), second.owned.slots.len()), (8, 8));
+    assert!(first.owned.hand_over.is_empty() && second.owned.hand_over.is_empty());
+    let mut both = [first.owned.slots.clone(), second.owned.slots.clone()].concat();
+    both.sort_unstable();
+    assert_eq!(both, all(), "each slot has one owner");
+}
+
+#[tokio::test]
+#[ignore = "needs TEST_MYSQL_URL; scripts/test starts a server"]
+async fn each_session_reads_its_own_slots_and_a_slot_gained_from_the_beginning() {
+    let database = Database::new().await;
+    let mut first = Session::start(&database.outbox).await;
+    let mut second = Session::start(&database.elsewhere().await).await;
+    first.renew_for(LEASE).await;
+    first.outbox.release(first.owned.epoch, &first.owned.hand_over).await.unwrap();
+    first.renew_for(LEASE).await;
+    second.renew_for(LEASE).await;
+    let messages: Vec<_> = (0..200).map(|n| message(&format!("key {n}"), &n.to_string())).collect();
+    database.send(&messages).await;
+    let (mine, theirs) = (first.drain(30).await, second.claim(1_000).await);
+    assert_eq!(mine.len() + theirs.len(), 200);
+    assert!(
+        mine.len() > 40 && theirs.len() > 40,
+        "the keys spread over both: {} and {}",
+        mine.len(),
+        theirs.len()
+    );
+    // The second dies; the first, which has read on long since, gets its slots.
+    second.renew_for(Duration::ZERO).await;
+    first.renew_for(LEASE).await;
+    assert_eq!(first.owned.slots, all());
+    assert_eq!(first.drain(30).await.len(), theirs.len(), "what the other had only claimed is read again");
+}
+
+#[tokio::test]
+#[ignore = "needs TEST_MYSQL_URL; scripts/test starts a server"]
+async fn many_that_take_over_at_once_share_without_a_slot_twice() {
+    let database = Database::new().await;
+    let mut dead = Session::start(&database.outbox).await;
+    let mut others = Vec::new();
+    for _ in 0..6 {
+        others.push(Session::start(&database.elsewhere().await).await);
+    }
+    dead.renew_for(Duration::ZERO).await;
+    let renewing = others.into_iter().map(|mut session| {
+        tokio::spawn(async move {
+            session.renew_for(LEASE).await;
+            session
+        })
+    });
+    let mut slots = Vec::new();
+    for session in renewing.collect::<Vec<_>>() {
+        slots.extend(session.await.unwrap().owned.slots);
+    }
+    slots.sort_unstable();
+    assert_eq!(slots, all(), "every slot is owned, by one session each");
+}
