@@ -29,7 +29,10 @@ impl Server {
         self.run(&format!("CREATE DATABASE {name}")).await;
         // Whole pages that the server logs after a checkpoint are on nobody's account.
         self.run("CHECKPOINT").await;
-        Course { url: options(&name).to_url_lossy().to_string(), name }
+        let mut url = options(&name).to_url_lossy();
+        // Settings of our driver that another may refuse.
+        url.set_query(None);
+        Course { url: url.to_string(), name }
     }
 
     /// Drops it, whoever is connected.
