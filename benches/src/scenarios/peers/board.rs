@@ -160,7 +160,10 @@ impl Board {
                     figure.map_or_else(|| "–".to_owned(), |figure| format!("{figure:.*}", digits(figure)));
                 // A note on several columns of a part is one remark.
                 let mark = note.map(|note| {
-                    let remark = format!("{part}, {}: {note}", variant.name);
+                    let about = &variant.program.about;
+                    // What it cannot do, it can with no settings.
+                    let who = if about.cannot.contains_key(*part) { &about.name } else { &variant.name };
+                    let remark = format!("{part}, {who}: {note}");
                     let known = remarks.iter().position(|known| *known == remark);
                     known.unwrap_or_else(|| {
                         remarks.push(remark);
