@@ -54,4 +54,4 @@ fn faketime(offset: &str) -> Vec<(String, String)> {
     ]
 }
 
-on!(a_dispatcher_whose_clock_is_an_hour_off_changes_nothing: postgres);
+on!(a_dispatcher_whose_clock_is_an_hour_off_changes_nothing: mariadb, postgres);

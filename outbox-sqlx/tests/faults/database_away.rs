@@ -14,7 +14,7 @@ const CUTS: usize = 100;
 const SILENCES: usize = 20;
 
 async fn a_restarted_database_gets_its_messages_delivered_afterwards(database: Database) {
-    let server = Server::new(database, "");
+    let mut server = Server::new(database, &[]).await;
     let mut run = Run::at(Home::at(database, &server.url()).await).await;
     let crew = run.crew(3).await;
     let load = Load::start(&run.outbox);
@@ -25,7 +25,7 @@ async fn a_restarted_database_gets_its_messages_delivered_afterwards(database: D
         } else {
             server.stop()
         }
-        server.start();
+        server.start().await;
         recovers(&run, "a restart").await;
     }
     load.stop().await;
@@ -97,7 +97,7 @@ async fn recovers(run: &Run, from: &str) {
     println!("first delivery {:?} after {from}", started.elapsed());
 }
 
-on!(a_restarted_database_gets_its_messages_delivered_afterwards: postgres);
-on!(connections_that_the_server_closes_are_opened_again: postgres);
-on!(connections_that_go_silent_are_given_up: postgres);
-on!(one_dispatcher_that_hears_nothing_from_the_database_is_replaced_by_the_others: postgres);
+on!(a_restarted_database_gets_its_messages_delivered_afterwards: mariadb, postgres);
+on!(connections_that_the_server_closes_are_opened_again: mariadb, postgres);
+on!(connections_that_go_silent_are_given_up: mariadb, postgres);
+on!(one_dispatcher_that_hears_nothing_from_the_database_is_replaced_by_the_others: mariadb, postgres);

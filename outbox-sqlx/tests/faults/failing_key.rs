@@ -97,5 +97,5 @@ fn only_the_head_spent_attempts(run: &Run) {
     }
 }
 
-on!(a_key_goes_on_without_the_message_that_always_fails: postgres, sqlite);
-on!(a_parked_key_waits_and_follows_in_order_once_its_head_is_redriven: postgres, sqlite);
+on!(a_key_goes_on_without_the_message_that_always_fails: mariadb, postgres, sqlite);
+on!(a_parked_key_waits_and_follows_in_order_once_its_head_is_redriven: mariadb, postgres, sqlite);

@@ -3,12 +3,14 @@
 use std::str::FromStr;
 
 use outbox_core::MessageId;
+use sqlx::mysql::MySqlConnectOptions;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions};
 use tempfile::TempDir;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Database {
+    MariaDb,
     Postgres,
     Sqlite,
 }
@@ -17,7 +19,7 @@ impl Database {
     /// How many slots its dispatchers share.
     pub(crate) const fn slots(self) -> usize {
         match self {
-            Self::Postgres => 16,
+            Self::MariaDb | Self::Postgres => 16,
             Self::Sqlite => 1,
         }
     }
@@ -26,12 +28,14 @@ impl Database {
     pub(crate) const fn reader(self) -> &'static str {
         match self {
             Self::Postgres => "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM made",
-            Self::Sqlite => "SELECT count(*) FROM made",
+            // Its transactions are REPEATABLE READ unless told otherwise.
+            Self::MariaDb | Self::Sqlite => "SELECT count(*) FROM made",
         }
     }
 }
 
 pub(crate) struct Home {
+    database: Database,
     pub(crate) url: String,
     name: String,
     /// The server that it is on, unless it is a file.
@@ -42,56 +46,90 @@ pub(crate) struct Home {
 impl Home {
     pub(crate) async fn new(database: Database) -> Self {
         match database {
-            Database::Postgres => {
-                let server = std::env::var("TEST_POSTGRES_URL")
-                    .expect("TEST_POSTGRES_URL names a server; see scripts/services");
-                Self::at(database, &server).await
-            }
+            Database::MariaDb => Self::at(database, &variable("TEST_MYSQL_URL")).await,
+            Database::Postgres => Self::at(database, &variable("TEST_POSTGRES_URL")).await,
             Database::Sqlite => {
                 let folder = tempfile::tempdir().unwrap();
                 let url = format!("sqlite://{}", folder.path().join("outbox.db").display());
-                Self { url, name: name(), server: None, _folder: Some(folder) }
+                Self { database, url, name: name(), server: None, _folder: Some(folder) }
             }
         }
     }
 
-    /// On the server at that URL. Its name is also that of all connections to it.
+    /// On the server at that URL: a schema of its own, or what MariaDB calls a database.
     pub(crate) async fn at(database: Database, server: &str) -> Self {
-        assert_eq!(database, Database::Postgres, "{database:?} has no server");
         let name = name();
-        call(server, &format!("CREATE SCHEMA {name}")).await.unwrap();
-        let sign = if server.contains('?') { '&' } else { '?' };
-        let url = format!("{server}{sign}options[search_path]={name}&application_name={name}");
-        Self { url, name, server: Some(server.to_owned()), _folder: None }
+        let url = match database {
+            Database::MariaDb => {
+                call(database, server, &format!("CREATE DATABASE {name}")).await.unwrap();
+                let (server, options) = server.split_once('?').unwrap_or((server, ""));
+                format!("{}/{name}?{options}", server.rsplit_once('/').unwrap().0)
+            }
+            Database::Postgres => {
+                call(database, server, &format!("CREATE SCHEMA {name}")).await.unwrap();
+                let sign = if server.contains('?') { '&' } else { '?' };
+                format!("{server}{sign}options[search_path]={name}&application_name={name}")
+            }
+            Database::Sqlite => panic!("SQLite has no server"),
+        };
+        Self { database, url, name, server: Some(server.to_owned()), _folder: None }
     }
 
     /// Ends all connections to it, from the server's side.
     pub(crate) async fn cut_connections(&self) {
-        let sql = format!(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = '{}'",
-            self.name
-        );
-        call(self.server.as_ref().unwrap(), &sql).await.unwrap();
+        let server = self.server.as_ref().unwrap();
+        let name = &self.name;
+        if self.database == Database::Postgres {
+            let sql = format!(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = '{name}'"
+            );
+            return call(self.database, server, &sql).await.unwrap();
+        }
+        let mut conn = MySqlConnectOptions::from_str(server).unwrap().connect().await.unwrap();
+        let ids: Vec<u64> = sqlx::query_scalar(
+            "SELECT CAST(id AS unsigned) FROM information_schema.processlist WHERE db = ?",
+        )
+        .bind(name)
+        .fetch_all(&mut conn)
+        .await
+        .unwrap();
+        for id in ids {
+            // It may have ended by itself.
+            let _ = sqlx::raw_sql(AssertSqlSafe(format!("KILL CONNECTION {id}"))).execute(&mut conn).await;
+        }
     }
+}
+
+fn variable(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| panic!("{name} names a server; see scripts/services"))
 }
 
 fn name() -> String {
     format!("outbox_faults_{}", MessageId::generate().as_uuid().simple())
 }
 
-async fn call(server: &str, sql: &str) -> Result<(), sqlx::Error> {
+pub(crate) async fn call(database: Database, server: &str, sql: &str) -> Result<(), sqlx::Error> {
+    let sql = AssertSqlSafe(sql.to_owned());
+    if database == Database::MariaDb {
+        let mut conn = MySqlConnectOptions::from_str(server)?.connect().await?;
+        return sqlx::raw_sql(sql).execute(&mut conn).await.map(drop);
+    }
     let mut conn = PgConnectOptions::from_str(server)?.connect().await?;
-    sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut conn).await.map(drop)
+    sqlx::raw_sql(sql).execute(&mut conn).await.map(drop)
 }
 
 impl Drop for Home {
     /// On a thread of its own, since a destructor cannot wait.
     fn drop(&mut self) {
         let Some(server) = self.server.take() else { return };
-        let sql = format!("SET lock_timeout = '10s'; DROP SCHEMA {} CASCADE", self.name);
+        let (database, name) = (self.database, &self.name);
+        let sql = match database {
+            Database::MariaDb => format!("SET lock_wait_timeout = 10; DROP DATABASE {name}"),
+            _ => format!("SET lock_timeout = '10s'; DROP SCHEMA {name} CASCADE"),
+        };
         let removed = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(call(&server, &sql))
+            runtime.block_on(call(database, &server, &sql))
         });
         // What stays behind is no reason to fail a test.
         let _ = removed.join();

@@ -48,4 +48,4 @@ pub(crate) async fn shared(run: &Run, crew: &[Process], database: Database) {
     .await;
 }
 
-on!(two_dispatchers_join_and_two_leave_without_a_duplicate: postgres, sqlite);
+on!(two_dispatchers_join_and_two_leave_without_a_duplicate: mariadb, postgres, sqlite);

@@ -24,4 +24,4 @@ async fn dispatchers_killed_at_random_lose_nothing_and_keep_the_order(database: 
     run.settle(crew, kills).await.spent_no_attempt();
 }
 
-on!(dispatchers_killed_at_random_lose_nothing_and_keep_the_order: postgres, sqlite);
+on!(dispatchers_killed_at_random_lose_nothing_and_keep_the_order: mariadb, postgres, sqlite);

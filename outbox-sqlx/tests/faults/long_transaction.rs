@@ -61,6 +61,6 @@ async fn beside(run: &mut Run) {
     until("what was committed arrives", async || run.receiver.accepted() == made).await;
 }
 
-on!(a_reader_that_stays_open_slows_nobody: postgres, sqlite);
-on!(a_writer_of_other_tables_that_stays_open_slows_nobody: postgres);
-on!(a_writer_of_the_outbox_that_stays_open_holds_up_nobody_and_keeps_its_order: postgres);
+on!(a_reader_that_stays_open_slows_nobody: mariadb, postgres, sqlite);
+on!(a_writer_of_other_tables_that_stays_open_slows_nobody: mariadb, postgres);
+on!(a_writer_of_the_outbox_that_stays_open_holds_up_nobody_and_keeps_its_order: mariadb, postgres);

@@ -6,7 +6,7 @@
 //!
 //! Lost messages, order, duplicates and attempts are asserted; times and rates are printed and never judged.
 //! `scripts/test` runs a tenth of the counts, `scripts/faults` (`OUTBOX_FAULTS=full`) all of them.
-#![cfg(all(feature = "postgres", feature = "sqlite"))]
+#![cfg(all(feature = "mysql", feature = "postgres", feature = "sqlite"))]
 
 mod account;
 mod clock;
@@ -42,6 +42,13 @@ macro_rules! on {
         #[ignore = "needs TEST_POSTGRES_URL; scripts/test starts a server"]
         async fn on_postgres() {
             super::$scenario(crate::home::Database::Postgres).await;
+        }
+    };
+    (@ $scenario:ident mariadb) => {
+        #[tokio::test(flavor = "multi_thread")]
+        #[ignore = "needs TEST_MYSQL_URL; scripts/test starts a server"]
+        async fn on_mariadb() {
+            super::$scenario(crate::home::Database::MariaDb).await;
         }
     };
     (@ $scenario:ident sqlite) => {

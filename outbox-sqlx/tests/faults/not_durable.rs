@@ -15,7 +15,11 @@ const CRASHES: usize = 30;
 
 async fn nothing_is_delivered_that_a_crash_of_the_server_took_back(database: Database) {
     // The server writes what is not durable as late as it can.
-    let server = Server::new(database, "wal_writer_delay = 10s\ncommit_delay = 20000\ncommit_siblings = 0\n");
+    let mut server = Server::new(
+        database,
+        &["-c", "wal_writer_delay=10s", "-c", "commit_delay=20000", "-c", "commit_siblings=0"],
+    )
+    .await;
     let mut home = Home::at(database, &server.url()).await;
     home.url.push_str("&options[synchronous_commit]=off");
     let mut run = Run::at(home).await;
@@ -30,7 +34,7 @@ async fn nothing_is_delivered_that_a_crash_of_the_server_took_back(database: Dat
         until("deliveries go on", async || run.receiver.accepted() > before + 100).await;
         tokio::time::sleep(Duration::from_millis(random(200) as u64)).await;
         server.crash();
-        server.start();
+        server.start().await;
     }
     let committed = load.stop().await;
     let still: HashSet<MessageId> = run.outbox.made().await.unwrap().iter().map(|made| made.id).collect();

@@ -25,4 +25,4 @@ async fn an_outage_longer_than_all_backoffs_spends_no_attempt_and_ends_nothing(d
     run.settle(crew, 0).await.spent_no_attempt();
 }
 
-on!(an_outage_longer_than_all_backoffs_spends_no_attempt_and_ends_nothing: postgres, sqlite);
+on!(an_outage_longer_than_all_backoffs_spends_no_attempt_and_ends_nothing: mariadb, postgres, sqlite);

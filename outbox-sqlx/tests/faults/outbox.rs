@@ -8,8 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use outbox_core::{Enqueue, MessageId, NewMessage, OutboxAdmin, OutboxStore};
-use outbox_sqlx::{PostgresOutbox, SqliteOutbox};
+use outbox_sqlx::{MySqlOutbox, PostgresOutbox, SqliteOutbox};
 use sqlx::AssertSqlSafe;
+use sqlx::mysql::{MySqlPool, MySqlPoolOptions};
 use sqlx::postgres::{PgPool, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions};
 use tokio::sync::oneshot;
@@ -28,6 +29,7 @@ pub(crate) struct Made {
 
 #[derive(Clone)]
 pub(crate) enum Outbox {
+    MySql(MySqlOutbox, MySqlPool),
     Postgres(PostgresOutbox, PgPool),
     Sqlite(SqliteOutbox, SqlitePool),
 }
@@ -36,6 +38,7 @@ pub(crate) enum Outbox {
 macro_rules! each {
     ($outbox:expr, |$store:ident, $pool:ident| $body:expr) => {
         match $outbox {
+            Outbox::MySql($store, $pool) => $body,
             Outbox::Postgres($store, $pool) => $body,
             Outbox::Sqlite($store, $pool) => $body,
         }
@@ -52,6 +55,10 @@ impl Outbox {
             let pool = PgPoolOptions::new().max_connections(8).acquire_timeout(PATIENCE);
             let pool = pool.connect_lazy(url).unwrap();
             Self::Postgres(PostgresOutbox::new(pool.clone()), pool)
+        } else if url.starts_with("mysql") {
+            let pool = MySqlPoolOptions::new().max_connections(8).acquire_timeout(PATIENCE);
+            let pool = pool.connect_lazy(url).unwrap();
+            Self::MySql(MySqlOutbox::new(pool.clone()), pool)
         } else {
             let options = SqliteConnectOptions::from_str(url).unwrap().create_if_missing(true);
             let pool = SqlitePoolOptions::new().max_connections(4).acquire_timeout(PATIENCE);

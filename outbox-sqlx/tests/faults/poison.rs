@@ -47,4 +47,4 @@ async fn a_message_that_kills_its_process_ends_as_a_dead_letter_and_spares_its_n
     account.spent_no_attempt();
 }
 
-on!(a_message_that_kills_its_process_ends_as_a_dead_letter_and_spares_its_neighbours: postgres, sqlite);
+on!(a_message_that_kills_its_process_ends_as_a_dead_letter_and_spares_its_neighbours: mariadb, postgres, sqlite);

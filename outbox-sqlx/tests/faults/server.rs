@@ -2,99 +2,141 @@
 
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, Stdio};
 
+use rustix::process::{Pid, Signal, geteuid, kill_process};
 use tempfile::TempDir;
 
-use crate::home::Database;
+use crate::home::{Database, call};
+use crate::run::until;
 
-/// A PostgreSQL server with a data folder of its own; stopped when dropped.
+/// A server with a data folder of its own; ended when dropped.
 pub(crate) struct Server {
-    binaries: PathBuf,
+    database: Database,
+    settings: Vec<&'static str>,
     folder: TempDir,
     port: u16,
+    running: Option<Child>,
 }
 
 impl Server {
-    /// Creates a server and starts it. Its binaries lie beside the client that `PSQL` names.
-    pub(crate) fn new(database: Database, settings: &str) -> Self {
-        assert_eq!(database, Database::Postgres, "there is no server of {database:?} that a test can start");
-        let client = std::env::var("PSQL").expect("PSQL names PostgreSQL's client; see scripts/services");
-        let client = Path::new(&client).canonicalize().unwrap();
+    /// Creates a server and starts it, with `settings` as options of its command line.
+    pub(crate) async fn new(database: Database, settings: &[&'static str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        if let Some(user) = user() {
+        if let Some(user) = user(database) {
             assert!(Command::new("chown").arg(user).arg(folder.path()).status().unwrap().success());
         }
-        let server = Self { binaries: client.parent().unwrap().to_owned(), folder, port: free_port() };
+        let mut server =
+            Self { database, settings: settings.to_vec(), folder, port: free_port(), running: None };
         let data = server.data();
-        server.call(
-            "initdb",
-            &["-D", &data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "-N"],
-        );
-        let own = format!(
-            "listen_addresses = '127.0.0.1'\nport = {}\nunix_socket_directories = ''\nmax_connections = 200\n",
-            server.port
-        );
-        std::fs::write(server.folder.path().join("data/postgresql.auto.conf"), own + settings).unwrap();
-        server.start();
+        let mut fill = match database {
+            Database::MariaDb => {
+                let mut fill = server.command(Path::new("mariadb-install-db"));
+                fill.args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db"]);
+                fill.arg(format!("--datadir={data}"));
+                fill
+            }
+            _ => {
+                let mut fill = server.command(&postgres("initdb"));
+                fill.args(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "-N", "-D", &data]);
+                fill
+            }
+        };
+        let filled = tokio::task::block_in_place(|| fill.status()).unwrap();
+        assert!(filled.success(), "{fill:?}: {filled}");
+        server.start().await;
         server
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
+        match self.database {
+            Database::MariaDb => format!("mysql://root@127.0.0.1:{}/mysql", self.port),
+            _ => format!("postgres://postgres@127.0.0.1:{}/postgres", self.port),
+        }
     }
 
-    pub(crate) fn start(&self) {
-        self.call("pg_ctl", &["-D", &self.data(), "-l", &format!("{}/log", self.data()), "-w", "start"]);
+    /// Starts it, and waits until it answers.
+    pub(crate) async fn start(&mut self) {
+        let (data, port) = (self.data(), self.port);
+        let mut server = match self.database {
+            Database::MariaDb => {
+                let mut server = self.command(Path::new("mariadbd"));
+                server.args(["--no-defaults", "--bind-address=127.0.0.1", "--socket=socket"]);
+                server.args([format!("--datadir={data}"), format!("--port={port}")]);
+                server
+            }
+            _ => {
+                let mut server = self.command(&postgres("postgres"));
+                server.args(["-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="]);
+                server.args(["-D", &data, "-p", &port.to_string(), "-c", "max_connections=200"]);
+                server
+            }
+        };
+        server.args(&self.settings);
+        self.running = Some(server.spawn().unwrap());
+        let (database, url) = (self.database, self.url());
+        until("the server answers", async || call(database, &url, "SELECT 1").await.is_ok()).await;
     }
 
     /// Stops it in good order; connections are closed.
-    pub(crate) fn stop(&self) {
-        self.stop_by("fast");
+    pub(crate) fn stop(&mut self) {
+        self.end(if self.database == Database::MariaDb { Signal::TERM } else { Signal::INT });
     }
 
     /// Stops it as a crash does: what was not written is gone.
-    pub(crate) fn crash(&self) {
-        self.stop_by("immediate");
+    pub(crate) fn crash(&mut self) {
+        // PostgreSQL is more than one process, and this is how all of them end at once.
+        self.end(if self.database == Database::MariaDb { Signal::KILL } else { Signal::QUIT });
     }
 
-    fn stop_by(&self, how: &str) {
-        self.call("pg_ctl", &["-D", &self.data(), "-m", how, "-w", "stop"]);
+    fn end(&mut self, signal: Signal) {
+        let Some(mut server) = self.running.take() else { return };
+        kill_process(Pid::from_child(&server), signal).unwrap();
+        tokio::task::block_in_place(|| server.wait()).unwrap();
     }
 
     fn data(&self) -> String {
         self.folder.path().join("data").display().to_string()
     }
 
-    fn call(&self, program: &str, arguments: &[&str]) {
-        let program = self.binaries.join(program);
-        let mut command = match user() {
-            Some(user) => {
-                let mut command = Command::new("runuser");
-                command.args(["-u", user, "--"]).arg(&program);
-                command
-            }
-            None => Command::new(&program),
-        };
-        // The server outlives the call: it must not hold on to a pipe.
-        let log = tempfile::tempfile().unwrap();
-        command.args(arguments).current_dir("/").stdout(log.try_clone().unwrap()).stderr(log);
-        let ended = tokio::task::block_in_place(|| command.status()).unwrap();
-        assert!(ended.success(), "{} {arguments:?}: {ended}", program.display());
+    /// A call of a program, as the user that the server runs as; what it says goes to a file.
+    fn command(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
+        if let Some(user) = user(self.database) {
+            command = Command::new("setpriv");
+            command.args([format!("--reuid={user}"), format!("--regid={user}"), "--clear-groups".to_owned()]);
+            command.arg(program);
+        }
+        let log = std::fs::File::options().create(true).append(true).open(self.folder.path().join("log"));
+        let log = log.unwrap();
+        command.current_dir("/").stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log);
+        let path = std::env::var("PATH").unwrap_or_default();
+        command.env("PATH", format!("{path}:/usr/sbin:/usr/local/sbin"));
+        command
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
-        if std::fs::exists(self.folder.path().join("data/postmaster.pid")).unwrap_or(false) {
-            self.crash();
-        }
+        self.crash();
     }
 }
 
-/// A server refuses to run as root; under root it gets the user of the package.
-fn user() -> Option<&'static str> {
-    rustix::process::geteuid().is_root().then_some("postgres")
+/// A program of PostgreSQL's, which lies beside the client that `PSQL` names.
+fn postgres(program: &str) -> PathBuf {
+    let client = std::env::var("PSQL").expect("PSQL names PostgreSQL's client; see scripts/services");
+    let program = Path::new(&client).canonicalize().unwrap().with_file_name(program);
+    assert!(
+        program.exists(),
+        "PostgreSQL's server must be installed on this machine: no {}",
+        program.display()
+    );
+    program
+}
+
+/// A server refuses to run as root; under root it gets the user of its package.
+fn user(database: Database) -> Option<&'static str> {
+    geteuid().is_root().then_some(if database == Database::MariaDb { "mysql" } else { "postgres" })
 }
 
 fn free_port() -> u16 {

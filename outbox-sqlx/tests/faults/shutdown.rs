@@ -28,4 +28,4 @@ async fn a_shutdown_under_load_settles_what_is_in_flight_and_gives_the_lease_bac
     run.settle(vec![working], 0).await.spent_no_attempt();
 }
 
-on!(a_shutdown_under_load_settles_what_is_in_flight_and_gives_the_lease_back: postgres, sqlite);
+on!(a_shutdown_under_load_settles_what_is_in_flight_and_gives_the_lease_back: mariadb, postgres, sqlite);

@@ -82,4 +82,4 @@ async fn sleep(run: &Run, crew: &[Process], database: Database) -> Sleep {
     Sleep { epoch, woken, woken_at }
 }
 
-on!(a_dispatcher_that_slept_past_its_lease_writes_nothing_and_starts_no_send: postgres, sqlite);
+on!(a_dispatcher_that_slept_past_its_lease_writes_nothing_and_starts_no_send: mariadb, postgres, sqlite);
