@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use outbox_core::{Enqueue, MessageId, NewMessage, OutboxAdmin, OutboxStore};
 use outbox_sqlx::{MySqlOutbox, PostgresOutbox, SqliteOutbox};
-use sqlx::AssertSqlSafe;
 use sqlx::mysql::{MySqlPool, MySqlPoolOptions};
 use sqlx::postgres::{PgPool, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions};
+use sqlx::{AssertSqlSafe, ConnectOptions};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -85,6 +85,14 @@ impl Outbox {
         let sql = AssertSqlSafe(sql.to_owned());
         each!(self, |_outbox, pool| sqlx::raw_sql(sql).execute(pool).await.map(drop)?);
         Ok(())
+    }
+
+    /// Whether a file can be written to now, or soon; that of a server can.
+    pub(crate) async fn accepts_writes(&self) -> bool {
+        let Self::Sqlite(_, pool) = self else { return true };
+        let options = (*pool.connect_options()).clone().busy_timeout(Duration::from_secs(1));
+        let mut conn = options.connect().await.unwrap();
+        sqlx::raw_sql("BEGIN IMMEDIATE; ROLLBACK").execute(&mut conn).await.is_ok()
     }
 
     /// Commits `made` and their messages in one transaction. After an error it may be committed or not.

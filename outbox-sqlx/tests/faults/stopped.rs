@@ -1,6 +1,6 @@
 //! Dispatchers that are stopped for longer than their lease, and wake up.
 
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::account::Account;
 use crate::dispatcher::IN_FLIGHT;
@@ -67,6 +67,12 @@ async fn sleep(run: &Run, crew: &[Process], database: Database) -> Sleep {
         sleeper = crew.iter().max_by_key(|process| slots(process)).unwrap();
     }
     sleeper.freeze();
+    while !run.outbox.accepts_writes().await {
+        // Stopped in the middle of a write to a file, it keeps every other writer waiting, and nobody can take over.
+        sleeper.thaw();
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        sleeper.freeze();
+    }
     let epoch = run.receiver.standing(&sleeper.name).unwrap().epoch;
     until("the others own everything", async || {
         let others = crew.iter().filter(|process| process.name != sleeper.name);
