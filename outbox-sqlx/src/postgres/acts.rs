@@ -2,7 +2,7 @@
 //! what is in flight; it raises the count of changes of every owner, so that these drop what they hold in memory.
 
 use outbox_core::{Act, MessageState, Selection, StoreError, StoreErrorKind, Tally};
-use sqlx::{Connection, PgConnection};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::Inner;
@@ -10,7 +10,7 @@ use super::admin::lies;
 use super::error::store_error;
 use super::micros::Micros;
 use super::set_aside::{self, SetAside};
-use super::statements::Statements;
+use super::statements::{Statement, Statements};
 
 /// How many messages one transaction is about: other writers get a turn in between.
 const STEP: i64 = 1_000;
@@ -50,9 +50,13 @@ async fn perform(inner: &Inner, what: What, selection: &Selection, act: &Act) ->
         Selection::Ids(ids) => {
             let ids: Vec<Uuid> = ids.iter().map(|id| *id.as_uuid()).collect();
             // Looked up before the write begins: this may read through all fresh messages.
-            let places: Vec<i64> = sqlx::query_scalar(inner.sql.places_of_ids.clone())
+            let mut tx = inner.pool.begin().await.map_err(failed)?;
+            let places: Vec<i64> = inner
+                .sql_of_pool
+                .places_of_ids
+                .scalar()
                 .bind(ids)
-                .fetch_all(&inner.pool)
+                .fetch_all(&mut *tx)
                 .await
                 .map_err(failed)?;
             if !places.is_empty() {
@@ -88,17 +92,14 @@ async fn step(inner: &Inner, what: What, step: Step<'_>, act: &Act) -> Result<St
     let failed = |error| store_error("carry out the act", error);
     let sql = &inner.sql;
     let mut helper = inner.helper.take(sql).await?;
-    let mut tx = helper.connection.begin().await.map_err(failed)?;
+    let mut tx = helper.transaction().await.map_err(failed)?;
     // Nothing changes hands meanwhile, and no settlement that begins a batch is half-way when the journal is read.
-    sqlx::query(sql.lock_leases.clone()).execute(&mut *tx).await.map_err(failed)?;
-    sqlx::query(sql.raise_changes.clone()).execute(&mut *tx).await.map_err(failed)?;
+    sql.lock_leases.query().execute(&mut *tx).await.map_err(failed)?;
+    sql.raise_changes.query().execute(&mut *tx).await.map_err(failed)?;
     let (places, next) = match step {
         Step::Named(places) => {
-            let in_flight: bool = sqlx::query_scalar(sql.in_flight.clone())
-                .bind(&places)
-                .fetch_one(&mut *tx)
-                .await
-                .map_err(failed)?;
+            let in_flight: bool =
+                sql.in_flight.scalar().bind(&places).fetch_one(&mut *tx).await.map_err(failed)?;
             if in_flight {
                 tx.rollback().await.map_err(failed)?;
                 helper.keep();
@@ -139,7 +140,8 @@ async fn places_of_states(
     let (names, lie): (Vec<_>, Vec<_>) = states.iter().map(|state| (state.as_str(), lies(*state))).unzip();
     let together =
         lie.first().copied().flatten().filter(|first| lie.iter().all(|lies| *lies == Some(*first)));
-    sqlx::query_scalar(sql.places_of_states.clone())
+    sql.places_of_states
+        .scalar()
         .bind(after)
         .bind(topic)
         .bind(names)
@@ -160,7 +162,7 @@ async fn write(
     if places.is_empty() {
         return Ok(0);
     }
-    let Micros(now) = sqlx::query_scalar(sql.clock.clone()).fetch_one(&mut *tx).await?;
+    let Micros(now) = sql.clock.scalar().fetch_one(&mut *tx).await?;
     match what {
         What::Redrive => write_redrive(tx, sql, now, places, act).await,
         What::Discard { history } => write_discard(tx, sql, now, history, places, act).await,
@@ -174,8 +176,7 @@ async fn write_redrive(
     places: &[i64],
     act: &Act,
 ) -> Result<u64, sqlx::Error> {
-    let found: Vec<(i64, String)> =
-        sqlx::query_as(sql.redrivable.clone()).bind(places).fetch_all(&mut *tx).await?;
+    let found: Vec<(i64, String)> = sql.redrivable.rows_as().bind(places).fetch_all(&mut *tx).await?;
     let (mut dead, mut in_place) = (Vec::new(), Vec::new());
     for (seq, state) in &found {
         match state.as_str() {
@@ -186,10 +187,10 @@ async fn write_redrive(
     }
     let places: Vec<i64> = found.iter().map(|(seq, _)| *seq).collect();
     record(tx, &sql.record_redrive, &places, now, act).await?;
-    sqlx::query(sql.start_anew.clone()).bind(&places).bind(Micros(now)).execute(&mut *tx).await?;
+    sql.start_anew.query().bind(&places).bind(Micros(now)).execute(&mut *tx).await?;
     if !dead.is_empty() {
-        sqlx::query(sql.redrive_dead.clone()).bind(&dead).execute(&mut *tx).await?;
-        sqlx::query(sql.delete_deferred.clone()).bind(&dead).execute(&mut *tx).await?;
+        sql.redrive_dead.query().bind(&dead).execute(&mut *tx).await?;
+        sql.delete_deferred.query().bind(&dead).execute(&mut *tx).await?;
     }
     if !in_place.is_empty() {
         set_aside::set_aside(tx, sql, now, &in_place).await?;
@@ -207,11 +208,10 @@ async fn write_discard(
 ) -> Result<u64, sqlx::Error> {
     record(tx, &sql.record_discard, places, now, act).await?;
     if history {
-        sqlx::query(sql.history_discarded.clone()).bind(places).bind(Micros(now)).execute(&mut *tx).await?;
+        sql.history_discarded.query().bind(places).bind(Micros(now)).execute(&mut *tx).await?;
     }
-    let fresh =
-        sqlx::query(sql.delete_delivered.clone()).bind(places).execute(&mut *tx).await?.rows_affected();
-    let keys = sqlx::query_as(sql.delete_deferred.clone()).bind(places).fetch_all(&mut *tx).await?;
+    let fresh = sql.delete_delivered.query().bind(places).execute(&mut *tx).await?.rows_affected();
+    let keys = sql.delete_deferred.rows_as().bind(places).fetch_all(&mut *tx).await?;
     let done = fresh + keys.len() as u64;
     set_aside::promote(tx, sql, now, keys).await?;
     Ok(done)
@@ -219,17 +219,11 @@ async fn write_discard(
 
 async fn record(
     tx: &mut PgConnection,
-    statement: &sqlx::SqlStr,
+    statement: &Statement,
     places: &[i64],
     now: i64,
     act: &Act,
 ) -> Result<(), sqlx::Error> {
-    sqlx::query(statement.clone())
-        .bind(places)
-        .bind(&act.who)
-        .bind(&act.why)
-        .bind(Micros(now))
-        .execute(tx)
-        .await?;
+    statement.query().bind(places).bind(&act.who).bind(&act.why).bind(Micros(now)).execute(tx).await?;
     Ok(())
 }

@@ -16,12 +16,13 @@ use super::micros::{self, Micros};
 use super::statements::Statements;
 use super::{PostgresOutbox, acts, decode, tidy};
 
-/// Reads go through the application's pool: they may take long, and must not hold up a dispatcher.
+/// Reads go through the application's pool: they may take long, and must not hold up a dispatcher. Each is a transaction,
+/// as a pooler may need it.
 #[async_trait]
 impl OutboxAdmin for PostgresOutbox {
     async fn counts(&self) -> Result<Vec<TopicCounts>, StoreError> {
-        let mut conn = self.inner.pool.acquire().await.map_err(looking)?;
-        counts(&mut conn, &self.inner.sql).await.map_err(looking)
+        let mut tx = self.inner.pool.begin().await.map_err(looking)?;
+        counts(&mut tx, &self.inner.sql_of_pool).await.map_err(looking)
     }
 
     async fn list(&self, request: &PageRequest) -> Result<Page, StoreError> {
@@ -29,14 +30,14 @@ impl OutboxAdmin for PostgresOutbox {
             let text = format!("a page holds 1 to 1,000 messages; {} were asked for", request.limit);
             return Err(StoreError::new(StoreErrorKind::Invalid, text));
         }
-        let mut conn = self.inner.pool.acquire().await.map_err(looking)?;
-        list(&mut conn, &self.inner.sql, request).await.map_err(looking)
+        let mut tx = self.inner.pool.begin().await.map_err(looking)?;
+        list(&mut tx, &self.inner.sql_of_pool, request).await.map_err(looking)
     }
 
     async fn show(&self, id: MessageId) -> Result<Option<MessageDetail>, StoreError> {
         // One snapshot, since a message may move from one table to another meanwhile.
         let mut tx = self.inner.pool.begin().await.map_err(looking)?;
-        let detail = show(&mut tx, &self.inner.sql, id).await.map_err(looking)?;
+        let detail = show(&mut tx, &self.inner.sql_of_pool, id).await.map_err(looking)?;
         tx.commit().await.map_err(looking)?;
         Ok(detail)
     }
@@ -51,9 +52,10 @@ impl OutboxAdmin for PostgresOutbox {
 
     async fn purge_history(&self, older_than: Duration, limit: u32) -> Result<u64, StoreError> {
         let mut helper = self.inner.helper.take(&self.inner.sql).await?;
-        let purged = tidy::purge(&mut helper.connection, &self.inner.sql, older_than, limit)
-            .await
-            .map_err(|error| store_error("purge the history", error))?;
+        let failed = |error| store_error("purge the history", error);
+        let mut work = helper.statements().await.map_err(failed)?;
+        let purged = tidy::purge(&mut work, &self.inner.sql, older_than, limit).await.map_err(failed)?;
+        work.done().await.map_err(failed)?;
         helper.keep();
         Ok(purged)
     }
@@ -82,9 +84,9 @@ fn looking(error: sqlx::Error) -> StoreError {
 }
 
 async fn counts(conn: &mut PgConnection, sql: &Statements) -> Result<Vec<TopicCounts>, sqlx::Error> {
-    let Micros(now) = sqlx::query_scalar(sql.clock.clone()).fetch_one(&mut *conn).await?;
+    let Micros(now) = sql.clock.scalar().fetch_one(&mut *conn).await?;
     let mut topics: Vec<TopicCounts> = Vec::new();
-    for row in sqlx::query(sql.counts.clone()).fetch_all(conn).await? {
+    for row in sql.counts.query().fetch_all(conn).await? {
         let topic: &str = row.try_get(0)?;
         let state = state(&row, 1)?;
         let count: i64 = row.try_get(2)?;
@@ -109,9 +111,11 @@ async fn counts(conn: &mut PgConnection, sql: &Statements) -> Result<Vec<TopicCo
 }
 
 async fn list(conn: &mut PgConnection, sql: &Statements, request: &PageRequest) -> Result<Page, sqlx::Error> {
-    let Micros(now) = sqlx::query_scalar(sql.clock.clone()).fetch_one(&mut *conn).await?;
+    let Micros(now) = sql.clock.scalar().fetch_one(&mut *conn).await?;
     let limit = request.limit as usize;
-    let rows = sqlx::query(sql.list.clone())
+    let rows = sql
+        .list
+        .query()
         .bind(request.after.unwrap_or(i64::MIN))
         .bind(request.topic.as_deref())
         .bind(request.state.map(MessageState::as_str))
@@ -132,10 +136,10 @@ async fn show(
     sql: &Statements,
     id: MessageId,
 ) -> Result<Option<MessageDetail>, sqlx::Error> {
-    let Micros(now) = sqlx::query_scalar(sql.clock.clone()).fetch_one(&mut *conn).await?;
+    let Micros(now) = sql.clock.scalar().fetch_one(&mut *conn).await?;
     // Where an index leads to it comes first.
     for lies in ["set aside", "ended", "fresh"] {
-        let query = sqlx::query(sql.find.clone()).bind(*id.as_uuid()).bind(lies);
+        let query = sql.find.query().bind(*id.as_uuid()).bind(lies);
         let Some(row) = query.fetch_optional(&mut *conn).await? else { continue };
         let (acts, mut failures) = acts_of(conn, sql, id).await?;
         failures.extend(notes(&row)?);
@@ -163,7 +167,7 @@ async fn load(
         "set aside" => &sql.load_set_aside,
         _ => return Ok(None),
     };
-    let row = sqlx::query(statement.clone()).bind(seq).fetch_optional(conn).await?;
+    let row = statement.query().bind(seq).fetch_optional(conn).await?;
     Ok(row.and_then(|row| decode::message(&row).ok()))
 }
 
@@ -174,7 +178,7 @@ async fn acts_of(
     id: MessageId,
 ) -> Result<(Vec<Act>, Vec<FailureNote>), sqlx::Error> {
     let (mut acts, mut failures) = (Vec::new(), Vec::new());
-    for row in sqlx::query(sql.acts_of.clone()).bind(*id.as_uuid()).fetch_all(conn).await? {
+    for row in sql.acts_of.query().bind(*id.as_uuid()).fetch_all(conn).await? {
         let mut act = Act::new(row.try_get::<&str, _>(1)?, row.try_get::<&str, _>(2)?);
         act.what = row.try_get(0)?;
         act.at = micros::moment(row.try_get::<Micros, _>(3)?.0).unwrap_or(SystemTime::UNIX_EPOCH);

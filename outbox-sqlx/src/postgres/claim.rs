@@ -27,7 +27,7 @@ pub(super) struct Cursor {
     reading: Reading,
     /// The slots that were read this far.
     slots: Vec<i16>,
-    /// The connection that read. A new one may lead to another server, after a failover.
+    /// The connection that read. A new one may lead to another server, after a failover. Behind a pooler, the server.
     connection: u64,
     /// The connection that read everything which the caller holds: while it lives, the server lost nothing of it.
     pub(super) since: u64,
@@ -48,28 +48,23 @@ pub(super) async fn claim(
     request: &ClaimRequest<'_>,
 ) -> Result<(Claim, Cursor), sqlx::Error> {
     let slots: Vec<i16> = request.slots.iter().map(|slot| decode::number_of(*slot)).collect();
+    // No transaction around these reads: only the caller's own settlements move messages of its slots, and what it
+    // settles it holds. An act of a person that comes in between is told by the count of changes, read first.
+    let look = sql.look.query().bind(request.epoch.0).fetch_one(&mut *connection).await?;
+    let Micros(now) = look.try_get(0)?;
+    let snapshot = Snapshot::parse(look.try_get(4)?)
+        .ok_or_else(|| sqlx::Error::Decode("the snapshot has an unknown form".into()))?;
     let reads_on = |cursor: &Cursor| {
         !request.restart
             && cursor.connection == number
             && slots.iter().all(|slot| cursor.slots.contains(slot))
     };
     let first = !cursor.as_ref().is_some_and(reads_on);
-    // No transaction around these reads: only the caller's own settlements move messages of its slots, and what it
-    // settles it holds. An act of a person that comes in between is told by the count of changes, read first.
-    let look =
-        sqlx::query(sql.look.clone()).bind(request.epoch.0).bind(first).fetch_one(&mut *connection).await?;
-    let Micros(now) = look.try_get(0)?;
-    let snapshot = Snapshot::parse(look.try_get(4)?)
-        .ok_or_else(|| sqlx::Error::Decode("the snapshot has an unknown form".into()))?;
     let changes: Option<i64> = look.try_get(1)?;
     let cursor = match cursor {
         Some(cursor) if !first => Cursor { slots: slots.clone(), ..cursor },
         earlier => Cursor {
-            reading: Reading::First {
-                snapshot: snapshot.clone(),
-                mark: i64::MIN,
-                last: look.try_get::<Option<i64>, _>(5)?.unwrap_or(0),
-            },
+            reading: Reading::First { snapshot: snapshot.clone(), mark: i64::MIN, last: look.try_get(5)? },
             slots: slots.clone(),
             connection: number,
             since: earlier.as_ref().filter(|_| !request.restart).map_or(number, |cursor| cursor.since),
@@ -181,19 +176,16 @@ impl Work<'_> {
         let slots = self.slots.clone();
         Some(match next {
             Next::Nothing => return None,
-            Next::First { mark, upto, snapshot } => sqlx::query(self.sql.claim_first.clone())
-                .bind(mark)
-                .bind(upto)
-                .bind(slots)
-                .bind(snapshot)
-                .bind(limit),
-            Next::Late { xids, xid, seq } => sqlx::query(self.sql.claim_late.clone())
-                .bind(xids)
-                .bind(xid)
-                .bind(seq)
-                .bind(slots)
-                .bind(limit),
-            Next::On { xid, seq, xmax, snapshot } => sqlx::query(self.sql.claim_on.clone())
+            Next::First { mark, upto, snapshot } => {
+                self.sql.claim_first.query().bind(mark).bind(upto).bind(slots).bind(snapshot).bind(limit)
+            }
+            Next::Late { xids, xid, seq } => {
+                self.sql.claim_late.query().bind(xids).bind(xid).bind(seq).bind(slots).bind(limit)
+            }
+            Next::On { xid, seq, xmax, snapshot } => self
+                .sql
+                .claim_on
+                .query()
                 .bind(xid)
                 .bind(seq)
                 .bind(xmax)
@@ -205,10 +197,7 @@ impl Work<'_> {
 
     /// The places that are due in the topics wanted, longest due first, at most `limit`; notes what is due next.
     async fn due(&mut self, connection: &mut PgConnection, limit: usize) -> Result<Vec<i64>, sqlx::Error> {
-        let topics = sqlx::query(self.sql.due_topics.clone())
-            .bind(Micros(self.now))
-            .fetch_all(&mut *connection)
-            .await?;
+        let topics = self.sql.due_topics.query().bind(Micros(self.now)).fetch_all(&mut *connection).await?;
         let held = self.request.held.iter().filter(|place| place.hint == SET_ASIDE).count();
         let most = i64::try_from(limit.saturating_add(held)).unwrap_or(i64::MAX);
         let mut due: Vec<(i64, i64)> = Vec::new();
@@ -224,7 +213,10 @@ impl Work<'_> {
             if row.try_get::<Micros, _>(1)?.0 > self.now {
                 continue;
             }
-            let places: Vec<(Micros, i64, i16)> = sqlx::query_as(self.sql.due_places.clone())
+            let places: Vec<(Micros, i64, i16)> = self
+                .sql
+                .due_places
+                .rows_as()
                 .bind(topic)
                 .bind(Micros(self.now))
                 .bind(most)
@@ -254,7 +246,7 @@ impl Work<'_> {
             return Ok(());
         }
         let list = places[..count].to_vec();
-        let mut rows = sqlx::query(self.sql.claim_due.clone()).bind(list).fetch(connection);
+        let mut rows = self.sql.claim_due.query().bind(list).fetch(connection);
         let mut last = None;
         while let Some(row) = rows.try_next().await? {
             let place = Place { slot: decode::slot(&row)?, seq: decode::seq(&row)?, hint: SET_ASIDE };
@@ -318,11 +310,8 @@ impl Work<'_> {
         }
         let (list, places): (Vec<_>, Vec<Vec<usize>>) = keys.into_iter().unzip();
         let (topics, keys): (Vec<&str>, Vec<&str>) = list.into_iter().unzip();
-        let blocked: Vec<i64> = sqlx::query_scalar(self.sql.blocked_keys.clone())
-            .bind(topics)
-            .bind(keys)
-            .fetch_all(connection)
-            .await?;
+        let blocked: Vec<i64> =
+            self.sql.blocked_keys.scalar().bind(topics).bind(keys).fetch_all(connection).await?;
         let of_key = |n: i64| usize::try_from(n - 1).ok().and_then(|n| places.get(n));
         for index in blocked.into_iter().filter_map(of_key).flatten() {
             self.claim.messages[*index].behind = true;
@@ -339,7 +328,8 @@ fn xid(row: &PgRow) -> Result<u64, sqlx::Error> {
     raw(row, MORE + 1).map(u64::from_be_bytes)
 }
 
-/// The bytes of a type that sqlx does not know.
+/// The bytes of a value. The statements send types that sqlx does not know as bytes: it would look such a type up in
+/// between, and lose an unnamed statement over it.
 fn raw<const N: usize>(row: &PgRow, column: usize) -> Result<[u8; N], sqlx::Error> {
     let bytes = row.try_get_raw(column)?.as_bytes().map_err(sqlx::Error::Decode)?;
     bytes.try_into().map_err(|error: std::array::TryFromSliceError| sqlx::Error::Decode(error.into()))

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use outbox_core::StoreError;
-use sqlx::postgres::PgPool;
+use sqlx::postgres::{PgConnectOptions, PgPool};
 
 use super::PostgresOutbox;
 use crate::retention::Retention;
@@ -17,12 +17,15 @@ pub struct PostgresOutboxBuilder {
     pub(super) prefix: String,
     pub(super) retention: Retention,
     pub(super) notifications: bool,
+    pub(super) own: Option<PgConnectOptions>,
+    pub(super) behind_pooler: bool,
 }
 
 impl PostgresOutboxBuilder {
     pub(super) fn new(pool: PgPool) -> Self {
         let prefix = DEFAULT_PREFIX.to_owned();
-        Self { pool, prefix, retention: Retention::default(), notifications: true }
+        let retention = Retention::default();
+        Self { pool, prefix, retention, notifications: true, own: None, behind_pooler: false }
     }
 
     /// What the names of the tables begin with: `outbox_` unless set. At most 40 ASCII letters, digits and
@@ -55,6 +58,24 @@ impl PostgresOutboxBuilder {
     /// How long the history, and the record of what people did, are kept: 30 days unless set.
     pub fn history_retention(mut self, keep: Duration) -> Self {
         self.retention.history = keep;
+        self
+    }
+
+    /// How the outbox opens connections of its own; as the pool does unless set. For a pool that leads through a pooler
+    /// such as PgBouncer: name the server itself here, and dispatchers run as if there were none.
+    pub fn own_connections(mut self, options: PgConnectOptions) -> Self {
+        self.own = Some(options);
+        self
+    }
+
+    /// Says that the connections of the pool lead through a pooler in transaction mode; off unless set. Statements on
+    /// them are not prepared by name then; enqueue in a transaction only.
+    ///
+    /// Unless [`own_connections`](Self::own_connections) lead elsewhere, those go the same way: each use of them is a
+    /// transaction that brings its settings along, which costs two more round trips, and nothing can listen there, so
+    /// commits in other processes are found by polling.
+    pub fn behind_pooler(mut self, behind: bool) -> Self {
+        self.behind_pooler = behind;
         self
     }
 

@@ -8,12 +8,12 @@ use futures_util::TryStreamExt;
 use outbox_core::{
     Enqueue, Enqueued, EnqueuedIn, Message, MessageId, NewMessage, StoreError, StoreErrorKind,
 };
-use sqlx::{PgConnection, SqlStr};
+use sqlx::PgConnection;
 use uuid::Uuid;
 
 use super::error::store_error;
 use super::micros::Micros;
-use super::statements::Statements;
+use super::statements::{Statement, Statements};
 use super::{PostgresOutbox, decode};
 
 /// One statement takes at most so many messages and, unless it is a single one, so many bytes.
@@ -31,7 +31,7 @@ impl Enqueue<PgConnection> for PostgresOutbox {
         if messages.is_empty() {
             return Ok(Vec::new());
         }
-        let sql = &self.inner.sql;
+        let sql = &self.inner.sql_of_pool;
         let mut answers = Vec::with_capacity(messages.len());
         let mut rest = messages;
         while !rest.is_empty() {
@@ -49,7 +49,7 @@ impl Enqueue<PgConnection> for PostgresOutbox {
 impl EnqueuedIn<PgConnection> for PostgresOutbox {
     async fn enqueued_in(&self, conn: &mut PgConnection) -> Result<Vec<Message>, StoreError> {
         let mut messages = Vec::new();
-        let mut rows = sqlx::query(self.inner.sql.enqueued_in.clone()).fetch(conn);
+        let mut rows = self.inner.sql_of_pool.enqueued_in.query().fetch(conn);
         let failed = |error| store_error("read what the transaction enqueued", error);
         while let Some(row) = rows.try_next().await.map_err(failed)? {
             let corrupt =
@@ -106,7 +106,9 @@ async fn answer(
     }
     let topics: Vec<&str> = left_out.iter().map(|(_, message)| message.topic()).collect();
     let keys: Vec<Option<&str>> = left_out.iter().map(|(_, message)| message.idempotency_key()).collect();
-    let known: Vec<Option<Uuid>> = sqlx::query_scalar(sql.known_keys.clone())
+    let known: Vec<Option<Uuid>> = sql
+        .known_keys
+        .scalar()
         .bind(topics)
         .bind(keys)
         .fetch_all(conn)
@@ -122,11 +124,12 @@ async fn answer(
 type Insert<'m> = sqlx::query::Query<'m, sqlx::Postgres, sqlx::postgres::PgArguments>;
 
 /// One array per column.
-fn bind<'m>(statement: &SqlStr, messages: &'m [NewMessage]) -> Insert<'m> {
+fn bind<'m>(statement: &Statement, messages: &'m [NewMessage]) -> Insert<'m> {
     fn each<'m, T>(messages: &'m [NewMessage], column: impl Fn(&'m NewMessage) -> T) -> Vec<T> {
         messages.iter().map(column).collect()
     }
-    sqlx::query(statement.clone())
+    statement
+        .query()
         .bind(each(messages, |message| *message.id().as_uuid()))
         .bind(each(messages, NewMessage::topic))
         .bind(each(messages, NewMessage::message_type))

@@ -15,7 +15,7 @@ impl Inbox<PgConnection> for PostgresOutbox {
         consumer: &str,
         message: MessageId,
     ) -> Result<bool, StoreError> {
-        let insert = sqlx::query(self.inner.sql.first_time.clone()).bind(consumer).bind(*message.as_uuid());
+        let insert = self.inner.sql_of_pool.first_time.query().bind(consumer).bind(*message.as_uuid());
         let noted =
             insert.execute(conn).await.map_err(|error| store_error("note the message as handled", error))?;
         Ok(noted.rows_affected() == 1)

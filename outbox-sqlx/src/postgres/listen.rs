@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use outbox_core::WakeUp;
-use sqlx::postgres::{PgListener, PgPoolOptions};
+use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -25,8 +25,10 @@ const DEAF: Duration = Duration::from_secs(600);
 
 /// A task with a connection that listens, from the first renewal of a dispatcher's lease until no dispatcher of this
 /// outbox runs any more.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Ear {
+    /// Of its connection; none where a pooler would be listened to.
+    options: Option<PgConnectOptions>,
     task: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -39,6 +41,10 @@ enum End {
 }
 
 impl Ear {
+    pub(super) fn new(options: Option<PgConnectOptions>) -> Self {
+        Self { options, task: Mutex::default() }
+    }
+
     /// Starts to listen if a dispatcher does and nobody listens for it yet.
     pub(super) fn open(&self, wake_up: &WakeUp, notifier: &Arc<Notifier>) {
         let mut task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
@@ -47,10 +53,17 @@ impl Ear {
             return;
         }
         let Ok(runtime) = Handle::try_current() else { return };
+        let Some(options) = self.options.clone() else {
+            if task.is_none() {
+                info!("behind a pooler, commits in other processes are not heard: they are found by polling");
+                *task = Some(runtime.spawn(async {}));
+            }
+            return;
+        };
         let (wake_up, notifier) = (wake_up.clone(), Arc::clone(notifier));
         *task = Some(runtime.spawn(async move {
             tokio::select! {
-                () = listen(&wake_up, &notifier) => {}
+                () = listen(&options, &wake_up, &notifier) => {}
                 () = wake_up.unheard() => {}
             }
             wake_up.hears_elsewhere(false);
@@ -58,7 +71,7 @@ impl Ear {
     }
 }
 
-async fn listen(wake_up: &WakeUp, notifier: &Notifier) {
+async fn listen(options: &PgConnectOptions, wake_up: &WakeUp, notifier: &Notifier) {
     let mut retry = RETRY_MIN;
     let mut told = false;
     loop {
@@ -72,7 +85,7 @@ async fn listen(wake_up: &WakeUp, notifier: &Notifier) {
             // What was committed meanwhile was not heard.
             wake_up.committed();
         };
-        let end = listen_once(wake_up, notifier, &mut heard).await;
+        let end = listen_once(options, wake_up, notifier, &mut heard).await;
         wake_up.hears_elsewhere(false);
         if hears {
             retry = RETRY_MIN;
@@ -83,7 +96,7 @@ async fn listen(wake_up: &WakeUp, notifier: &Notifier) {
                 if first {
                     warn!(
                         "commits of other processes cannot be heard, as behind a pooler in transaction mode: they \
-                         are found by polling; give the outbox connections of its own to the server"
+                         are found by polling; give the outbox `own_connections` to the server"
                     );
                 }
                 DEAF
@@ -104,9 +117,14 @@ async fn listen(wake_up: &WakeUp, notifier: &Notifier) {
 }
 
 /// Listens until the connection ends; calls `heard` once it is known to hear.
-async fn listen_once(wake_up: &WakeUp, notifier: &Notifier, heard: &mut impl FnMut()) -> End {
+async fn listen_once(
+    options: &PgConnectOptions,
+    wake_up: &WakeUp,
+    notifier: &Notifier,
+    heard: &mut impl FnMut(),
+) -> End {
     let lost = |error: sqlx::Error| End::Lost(error.to_string());
-    let mut listener = match timeout(DEADLINE, connect(notifier)).await {
+    let mut listener = match timeout(DEADLINE, connect(options, notifier.channel())).await {
         Ok(Ok(listener)) => listener,
         Ok(Err(error)) => return lost(error),
         Err(_late) => return End::Lost(format!("no connection within {DEADLINE:?}")),
@@ -147,8 +165,7 @@ async fn listen_once(wake_up: &WakeUp, notifier: &Notifier, heard: &mut impl FnM
     }
 }
 
-async fn connect(notifier: &Notifier) -> Result<PgListener, sqlx::Error> {
-    let (channel, options) = notifier.channel();
+async fn connect(options: &PgConnectOptions, channel: &str) -> Result<PgListener, sqlx::Error> {
     // A listener wants a pool; this one never holds more than its connection.
     let pool = PgPoolOptions::new()
         .max_connections(1)

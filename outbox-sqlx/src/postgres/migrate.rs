@@ -1,9 +1,9 @@
 //! The tables and their versions.
 
 use outbox_core::StoreError;
-use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use sqlx::{AssertSqlSafe, PgConnection};
 
-use super::connection::OwnConnection;
+use super::connection::{InUse, OwnConnection};
 use super::error::store_error;
 use super::statements::Statements;
 use crate::Migration;
@@ -18,10 +18,10 @@ pub(super) fn migrations(prefix: &str) -> Vec<Migration> {
 
 /// Applies the steps that are missing, in one transaction that other processes wait for.
 pub(super) async fn migrate(own: &OwnConnection, sql: &Statements, prefix: &str) -> Result<(), StoreError> {
-    let mut connection = own.open().await?;
+    let mut own = own.take_any().await?;
     let failed = |error| store_error("migrate the outbox tables", error);
-    let mut tx = connection.begin().await.map_err(failed)?;
-    sqlx::query(sql.lock_schema.clone()).execute(&mut *tx).await.map_err(failed)?;
+    let mut tx = own.transaction().await.map_err(failed)?;
+    sql.lock_schema.query().execute(&mut *tx).await.map_err(failed)?;
     let applied = applied(&mut tx, sql).await.map_err(failed)?;
     migration::refuse_newer(MIGRATIONS, &applied)?;
     for migration in migrations(prefix) {
@@ -35,16 +35,18 @@ pub(super) async fn migrate(own: &OwnConnection, sql: &Statements, prefix: &str)
 }
 
 /// Answers an error that names the first missing step.
-pub(super) async fn check(connection: &mut PgConnection, sql: &Statements) -> Result<(), StoreError> {
-    let applied =
-        applied(connection, sql).await.map_err(|error| store_error("check the outbox tables", error))?;
+pub(super) async fn check(own: &mut InUse<'_>, sql: &Statements) -> Result<(), StoreError> {
+    let failed = |error| store_error("check the outbox tables", error);
+    let mut work = own.statements().await.map_err(failed)?;
+    let applied = applied(&mut work, sql).await.map_err(failed)?;
+    work.done().await.map_err(failed)?;
     migration::check(MIGRATIONS, &applied, "PostgresOutbox")
 }
 
 async fn applied(connection: &mut PgConnection, sql: &Statements) -> Result<Vec<i64>, sqlx::Error> {
-    let exists: bool = sqlx::query_scalar(sql.schema_exists.clone()).fetch_one(&mut *connection).await?;
+    let exists: bool = sql.schema_exists.scalar().fetch_one(&mut *connection).await?;
     if !exists {
         return Ok(Vec::new());
     }
-    sqlx::query_scalar(sql.schema_version.clone()).fetch_all(connection).await
+    sql.schema_version.scalar().fetch_all(connection).await
 }

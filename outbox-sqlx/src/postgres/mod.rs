@@ -41,7 +41,7 @@ use crate::retention::Retention;
 use crate::statement::check_prefix;
 
 use claim::Cursor;
-use connection::{OwnConnection, own_options};
+use connection::{OwnConnection, OwnOptions};
 use enqueue::without_nul;
 use error::store_error;
 use listen::Ear;
@@ -75,7 +75,10 @@ struct Inner {
     pool: PgPool,
     prefix: String,
     retention: Retention,
+    /// For our own connections.
     sql: Statements,
+    /// For those of the application.
+    sql_of_pool: Statements,
     /// Settles; the claims read beside it.
     writer: OwnConnection,
     reader: OwnConnection,
@@ -105,11 +108,15 @@ impl PostgresOutbox {
 
     /// The outbox of checked settings.
     fn with(settings: PostgresOutboxBuilder) -> Self {
-        let PostgresOutboxBuilder { pool, prefix, retention, notifications } = settings;
-        let options = own_options(&pool.connect_options());
+        let PostgresOutboxBuilder { pool, own, prefix, retention, notifications, behind_pooler } = settings;
+        let own_behind_pooler = behind_pooler && own.is_none();
+        let options = own.unwrap_or_else(|| (*pool.connect_options()).clone());
+        let options = OwnOptions::new(&options, own_behind_pooler);
         let channel = channel(&prefix);
+        let ear = Ear::new(options.listening());
         let inner = Inner {
-            sql: Statements::new(&prefix),
+            sql: Statements::new(&prefix, !own_behind_pooler),
+            sql_of_pool: Statements::new(&prefix, !behind_pooler),
             writer: OwnConnection::new(&options, "10s"),
             reader: OwnConnection::new(&options, "10s"),
             keeper: OwnConnection::new(&options, "10s"),
@@ -119,8 +126,8 @@ impl PostgresOutbox {
             retention,
             cursors: Mutex::default(),
             wake_up: WakeUp::new(),
-            notifier: notifications.then(|| Arc::new(Notifier::new(options, channel))),
-            ear: Ear::default(),
+            notifier: notifications.then(|| Arc::new(Notifier::new(options.plain(), channel))),
+            ear,
         };
         Self { inner: Arc::new(inner) }
     }
@@ -207,7 +214,7 @@ impl Inner {
         if known == writer {
             return true;
         }
-        let lives = self.reader.lives(since).await;
+        let lives = self.reader.lives(since, writer).await;
         if let Some(cursor) = self.cursors().get_mut(&epoch).filter(|cursor| lives && cursor.since == since) {
             cursor.writer = writer;
         }
@@ -227,9 +234,8 @@ impl OutboxStore for PostgresOutbox {
     ) -> Result<Ownership, StoreError> {
         let Inner { sql, keeper, .. } = &*self.inner;
         let mut keeper = keeper.take(sql).await?;
-        let ownership = session::renew(&mut keeper.connection, sql, me, epoch, lease_for)
-            .await
-            .map_err(|error| store_error("renew the lease", error))?;
+        let failed = |error| store_error("renew the lease", error);
+        let ownership = session::renew(&mut keeper, sql, me, epoch, lease_for).await.map_err(failed)?;
         keeper.keep();
         if let Some(notifier) = &self.inner.notifier {
             self.inner.ear.open(&self.inner.wake_up, notifier);
@@ -246,11 +252,12 @@ impl OutboxStore for PostgresOutbox {
         }
         let Inner { sql, reader, .. } = &*self.inner;
         let mut reader = reader.take(sql).await?;
-        let number = reader.number();
+        let failed = |error| store_error("read messages", error);
+        let number = reader.number(sql).await.map_err(failed)?;
         let cursor = self.inner.cursors().get(&request.epoch).cloned();
-        let (claim, cursor) = claim::claim(&mut reader.connection, sql, number, cursor, request)
-            .await
-            .map_err(|error| store_error("read messages", error))?;
+        let mut work = reader.statements().await.map_err(failed)?;
+        let (claim, cursor) = claim::claim(&mut work, sql, number, cursor, request).await.map_err(failed)?;
+        work.done().await.map_err(failed)?;
         reader.keep();
         // Only now: what a dropped or failed claim read is read again.
         self.inner.cursors().insert(request.epoch, cursor);
@@ -261,13 +268,16 @@ impl OutboxStore for PostgresOutbox {
         let Inner { sql, writer, retention, .. } = &*self.inner;
         let mut writer = writer.take(sql).await?;
         let mut changes = self.inner.cursors().get(&epoch).and_then(|cursor| cursor.changes);
-        if settlement.begin.is_some() && !self.inner.vouches(epoch, writer.number()).await {
-            changes = Some(settle::NEVER);
+        let failed = |error| store_error("settle", error);
+        if settlement.begin.is_some() {
+            let number = writer.number(sql).await.map_err(failed)?;
+            if !self.inner.vouches(epoch, number).await {
+                changes = Some(settle::NEVER);
+            }
         }
+        let history = retention.keeps_history;
         let fence =
-            settle::settle(&mut writer.connection, sql, retention.keeps_history, epoch, changes, settlement)
-                .await
-                .map_err(|error| store_error("settle", error))?;
+            settle::settle(&mut writer, sql, history, epoch, changes, settlement).await.map_err(failed)?;
         writer.keep();
         Ok(fence)
     }
@@ -275,9 +285,8 @@ impl OutboxStore for PostgresOutbox {
     async fn release(&self, epoch: Epoch, slots: &[Slot]) -> Result<(), StoreError> {
         let Inner { sql, writer, .. } = &*self.inner;
         let mut writer = writer.take(sql).await?;
-        let ended = session::release(&mut writer.connection, sql, epoch, slots)
-            .await
-            .map_err(|error| store_error("give the lease back", error))?;
+        let failed = |error| store_error("give the lease back", error);
+        let ended = session::release(&mut writer, sql, epoch, slots).await.map_err(failed)?;
         writer.keep();
         if ended {
             self.inner.cursors().remove(&epoch);
@@ -288,9 +297,10 @@ impl OutboxStore for PostgresOutbox {
     async fn tidy(&self, limit: u32) -> Result<u64, StoreError> {
         let Inner { sql, helper, retention, .. } = &*self.inner;
         let mut helper = helper.take(sql).await?;
-        let removed = tidy::tidy(&mut helper.connection, sql, retention, limit)
-            .await
-            .map_err(|error| store_error("remove what retention no longer keeps", error))?;
+        let failed = |error| store_error("remove what retention no longer keeps", error);
+        let mut work = helper.statements().await.map_err(failed)?;
+        let removed = tidy::tidy(&mut work, sql, retention, limit).await.map_err(failed)?;
+        work.done().await.map_err(failed)?;
         helper.keep();
         Ok(removed)
     }

@@ -52,9 +52,8 @@ impl Notifier {
         Self { options, channel, sign, asked, probed, starting: Mutex::default() }
     }
 
-    /// The channel, and the options of a connection that can listen to it.
-    pub(super) fn channel(&self) -> (&str, &PgConnectOptions) {
-        (&self.channel, &self.options)
+    pub(super) fn channel(&self) -> &str {
+        &self.channel
     }
 
     /// Something was committed. Returns at once; does nothing outside of a runtime.

@@ -7,10 +7,10 @@
 use outbox_core::{FailureNote, Tally};
 use sqlx::postgres::PgArguments;
 use sqlx::query::Query;
-use sqlx::{PgConnection, Postgres, SqlStr};
+use sqlx::{PgConnection, Postgres};
 
 use super::micros::Micros;
-use super::statements::Statements;
+use super::statements::{Statement, Statements};
 use super::without_nul;
 
 /// One message and what becomes of it; `None` keeps what is stored.
@@ -57,11 +57,11 @@ pub(super) async fn set_aside(
     }
     let places: Vec<i64> = messages.iter().map(SetAside::seq).collect();
     if messages.iter().any(SetAside::blocks) {
-        sqlx::query(sql.wait_behind.clone()).bind(&places).execute(&mut *tx).await?;
-        sqlx::query(sql.hold_back.clone()).bind(&places).execute(&mut *tx).await?;
+        sql.wait_behind.query().bind(&places).execute(&mut *tx).await?;
+        sql.hold_back.query().bind(&places).execute(&mut *tx).await?;
     }
     if !messages.iter().all(SetAside::blocks) {
-        let keys = sqlx::query_as(sql.unblocked_keys.clone()).bind(&places).fetch_all(&mut *tx).await?;
+        let keys = sql.unblocked_keys.rows_as().bind(&places).fetch_all(&mut *tx).await?;
         promote(tx, sql, now, keys).await?;
     }
     Ok(())
@@ -80,7 +80,7 @@ pub(super) async fn promote(
     keys.dedup();
     if !keys.is_empty() {
         let (topics, keys): (Vec<String>, Vec<String>) = keys.into_iter().unzip();
-        let promote = sqlx::query(sql.promote.clone()).bind(topics).bind(keys).bind(Micros(now));
+        let promote = sql.promote.query().bind(topics).bind(keys).bind(Micros(now));
         promote.execute(tx).await?;
     }
     Ok(())
@@ -88,7 +88,7 @@ pub(super) async fn promote(
 
 /// One array per column.
 fn bind(
-    statement: &SqlStr,
+    statement: &Statement,
     now: i64,
     messages: &[SetAside<'_>],
 ) -> Result<Query<'static, Postgres, PgArguments>, sqlx::Error> {
@@ -105,7 +105,8 @@ fn bind(
         in_doubt.push(message.tally.map(|tally| tally.in_doubt));
         failures.push(message.failure.map(json).transpose()?);
     }
-    Ok(sqlx::query(statement.clone())
+    Ok(statement
+        .query()
         .bind(seqs)
         .bind(states)
         .bind(delays)

@@ -3,9 +3,10 @@
 use std::borrow::Cow;
 
 use outbox_core::{Batch, Epoch, FailureNote, Fence, OnDead, Place, Settlement, Verdict};
-use sqlx::{Connection, PgConnection, Row};
+use sqlx::{PgConnection, Row};
 
 use super::claim::SET_ASIDE;
+use super::connection::InUse;
 use super::micros::{self, Micros};
 use super::set_aside::{self, SetAside};
 use super::statements::Statements;
@@ -17,7 +18,7 @@ pub(super) const NEVER: i64 = -1;
 
 /// Writes `settlement`. `changes` is the count of a person's acts that the caller's claims are known to follow.
 pub(super) async fn settle(
-    connection: &mut PgConnection,
+    own: &mut InUse<'_>,
     sql: &Statements,
     history: bool,
     epoch: Epoch,
@@ -28,14 +29,16 @@ pub(super) async fn settle(
     let delivered_fresh = |(place, verdict): &(Place, Verdict)| {
         place.hint != SET_ASIDE && matches!(verdict, Verdict::Delivered { .. })
     };
-    if settlement.verdicts.iter().all(delivered_fresh)
-        && let Some(fence) =
-            settle_delivered(connection, sql, history, epoch, changes, settlement, &slots).await?
-    {
-        return Ok(fence);
+    if settlement.verdicts.iter().all(delivered_fresh) {
+        let mut work = own.statements().await?;
+        let fence = settle_delivered(&mut work, sql, history, epoch, changes, settlement, &slots).await?;
+        work.done().await?;
+        if let Some(fence) = fence {
+            return Ok(fence);
+        }
     }
-    let mut tx = connection.begin().await?;
-    let fence = sqlx::query(sql.fence.clone()).bind(epoch.0).bind(&slots).fetch_optional(&mut *tx).await?;
+    let mut tx = own.transaction().await?;
+    let fence = sql.fence.query().bind(epoch.0).bind(&slots).fetch_optional(&mut *tx).await?;
     let Some(fence) = fence.filter(|row| row.try_get(2).unwrap_or(false)) else {
         tx.rollback().await?;
         return Ok(Fence::Lost);
@@ -49,15 +52,16 @@ pub(super) async fn settle(
     let unbegun = settlement.begin.filter(|_| changed).map(|batch| batch.number);
     let ended: Vec<i64> = settlement.ended.iter().copied().chain(unbegun).map(|number| number.0).collect();
     if !ended.is_empty() {
-        sqlx::query(sql.end_batches.clone()).bind(epoch.0).bind(ended).execute(&mut *tx).await?;
+        sql.end_batches.query().bind(epoch.0).bind(ended).execute(&mut *tx).await?;
     }
     if !others.is_empty() {
         set_aside::set_aside(&mut tx, sql, now, &others).await?;
         let places: Vec<i64> = others.iter().map(SetAside::seq).collect();
-        sqlx::query(sql.settled_places.clone()).bind(epoch.0).bind(places).execute(&mut *tx).await?;
+        sql.settled_places.query().bind(epoch.0).bind(places).execute(&mut *tx).await?;
     }
     if let Some(batch) = settlement.begin.filter(|_| !changed) {
-        sqlx::query(sql.begin_batch.clone())
+        sql.begin_batch
+            .query()
             .bind(epoch.0)
             .bind(batch.number.0)
             .bind(batch.alone)
@@ -83,7 +87,8 @@ async fn settle_delivered(
     let verdicts = settlement.verdicts;
     let next = settlement.begin;
     let statement = if history { &sql.settle_delivered_noted } else { &sql.settle_delivered };
-    let settle = sqlx::query(statement.clone())
+    let settle = statement
+        .query()
         .bind(epoch.0)
         .bind(slots)
         .bind(verdicts.iter().map(|(place, _)| Tid(place.hint)).collect::<Vec<_>>())
@@ -135,7 +140,8 @@ async fn delivered(
     if history && !(fresh.is_empty() && others.is_empty()) {
         let is_delivered = |(_, verdict): &&(Place, Verdict)| matches!(verdict, Verdict::Delivered { .. });
         let places: Vec<i64> = verdicts.iter().filter(is_delivered).map(|(place, _)| place.seq).collect();
-        sqlx::query(sql.history_delivered.clone())
+        sql.history_delivered
+            .query()
             .bind(places)
             .bind(receipts(verdicts))
             .bind(Micros(now))
@@ -143,16 +149,16 @@ async fn delivered(
             .await?;
     }
     if !fresh.is_empty() {
-        let delete = sqlx::query(sql.delete_delivered.clone()).bind(&fresh);
+        let delete = sql.delete_delivered.query().bind(&fresh);
         if delete.execute(&mut *tx).await?.rows_affected() < fresh.len() as u64 {
             // Gone already, or moved since it was claimed.
             others.append(&mut fresh);
         }
     }
     if !others.is_empty() {
-        let keys = sqlx::query_as(sql.delete_deferred.clone()).bind(&others).fetch_all(&mut *tx).await?;
+        let keys = sql.delete_deferred.rows_as().bind(&others).fetch_all(&mut *tx).await?;
         if keys.len() < others.len() {
-            sqlx::query(sql.delete_delivered.clone()).bind(&others).execute(&mut *tx).await?;
+            sql.delete_delivered.query().bind(&others).execute(&mut *tx).await?;
         }
         set_aside::promote(tx, sql, now, keys).await?;
     }

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use sqlx::{PgConnection, SqlStr};
+use sqlx::PgConnection;
 
 use super::micros;
-use super::statements::Statements;
+use super::statements::{Statement, Statements};
 use crate::retention::Retention;
 
 /// Removes at most `limit` rows; answers how many. Each kind is a transaction of its own.
@@ -39,7 +39,7 @@ pub(super) async fn purge(
 
 async fn remove(
     connection: &mut PgConnection,
-    statement: &SqlStr,
+    statement: &Statement,
     keep: Duration,
     limit: u64,
 ) -> Result<u64, sqlx::Error> {
@@ -47,6 +47,6 @@ async fn remove(
         return Ok(0);
     }
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let delete = sqlx::query(statement.clone()).bind(micros::duration(keep)).bind(limit);
+    let delete = statement.query().bind(micros::duration(keep)).bind(limit);
     Ok(delete.execute(connection).await?.rows_affected())
 }

@@ -2,6 +2,7 @@
 #![cfg(feature = "postgres")]
 
 mod conformance;
+mod deaf;
 mod dispatchers;
 mod fixture;
 mod latency;

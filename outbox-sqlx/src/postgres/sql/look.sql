@@ -1,8 +1,8 @@
--- What a claim of session $1 needs to know before it reads rows; with $2, the latest place.
+-- What a claim of session $1 needs to know before it reads rows.
 -- Plan: a lookup by primary key, and the first entry of two partial indexes.
 SELECT clock_timestamp(),
     (SELECT s.changes FROM outbox_sessions AS s WHERE s.epoch = $1),
     EXISTS (SELECT FROM outbox_deferred WHERE message_key IS NOT NULL AND state IN ('waiting', 'parked')) AS blocked,
     EXISTS (SELECT FROM outbox_deferred WHERE due_at IS NOT NULL) AS due,
     pg_current_snapshot()::text,
-    CASE WHEN $2 THEN (SELECT last_value FROM outbox_places) END AS last
+    (SELECT last_value FROM outbox_places) AS last

@@ -1,0 +1,6 @@
+//! `PostgresOutbox` through PgBouncer in transaction mode. Every test needs both servers.
+#![cfg(feature = "postgres")]
+
+mod conformance;
+mod dispatchers;
+mod fixture;
