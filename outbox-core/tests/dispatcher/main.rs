@@ -9,6 +9,7 @@ mod leases;
 mod order;
 mod outage;
 mod poison;
+mod retention;
 mod shutdown;
 mod storm;
 mod support;

@@ -88,6 +88,7 @@ pub(super) struct Engine {
     /// Slots are being given back.
     handing_over: bool,
     tidying: bool,
+    /// When the next step of retention begins, or, while one runs, when it began.
     tidy_at: Instant,
     stop_at: Option<Instant>,
 }
@@ -226,6 +227,9 @@ impl Engine {
         let mut at = now + (self.parts.settings.lease / 3).min(Duration::from_secs(1));
         if !self.claiming && self.may_claim() {
             at = at.min(self.poll.next());
+        }
+        if !self.tidying && self.holds() {
+            at = at.min(self.tidy_at);
         }
         if let Some(probe) = self.ledger.next_probe(now) {
             at = at.min(probe);

@@ -1,7 +1,6 @@
 //! What goes on beside deliveries: slots that are handed over, and retention.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::time::Instant;
 use tracing::warn;
@@ -41,6 +40,7 @@ impl Engine {
 
     pub(super) fn start_tidy(&mut self) {
         self.tidying = true;
+        self.tidy_at = Instant::now();
         let parts = Arc::clone(&self.parts);
         let deadline = self.parts.settings.store_deadline();
         self.tasks.spawn(async move {
@@ -58,10 +58,12 @@ impl Engine {
 
     pub(super) fn tidied(&mut self, answer: Result<u64, StoreError>) {
         self.tidying = false;
-        let every = self.parts.settings.tidy_every;
-        // A full step means that there is more: go on soon, so that retention keeps up with the inserts.
+        let now = Instant::now();
+        // A full step means that there is more. It goes on after as long a rest as the step took: retention keeps up
+        // with the inserts and leaves the database half of the time to others.
         let full = matches!(answer, Ok(removed) if removed >= u64::from(TIDY_STEP));
-        self.tidy_at = after(Instant::now(), if full { every.min(Duration::from_millis(50)) } else { every });
+        let every = self.parts.settings.tidy_every;
+        self.tidy_at = after(now, if full { every.min(now - self.tidy_at) } else { every });
         if let Err(error) = answer {
             warn!(error = %chain(&error), "retention could not be applied; will be tried again");
         }
