@@ -150,6 +150,35 @@ impl PostgresOutbox {
         Ok(migrate::migrations(prefix))
     }
 
+    /// The SQL of enqueue, for producers on another client than sqlx 0.9: one statement for any number of messages,
+    /// to run in a transaction of the producer's own. A public contract, as the plain `INSERT` is.
+    ///
+    /// It takes nine arrays of one length, an element per message, in this order. Where an element may be null, so may
+    /// the message's value.
+    ///
+    /// | | Type | What it holds |
+    /// | --- | --- | --- |
+    /// | `$1` | `uuid[]` | ids, each new; version 7 is best |
+    /// | `$2` | `text[]` | topics, not empty |
+    /// | `$3` | `text[]` | message types; may be empty |
+    /// | `$4` | `text[]` | ordering keys, or null |
+    /// | `$5` | `text[]` | content types |
+    /// | `$6` | `text[]` | headers as JSON objects of strings, or null |
+    /// | `$7` | `text[]` | idempotency keys, or null |
+    /// | `$8` | `timestamptz[]` | when each may go out at the earliest, or null |
+    /// | `$9` | `bytea[]` | payloads |
+    ///
+    /// It answers the ids that were stored, in no particular order: a message whose idempotency key is known for its
+    /// topic is left out. Places are given in the order of the arrays. After the commit, `NOTIFY` on the
+    /// [`channel`](Self::channel) wakes the dispatchers.
+    ///
+    /// # Errors
+    /// [`StoreErrorKind::Invalid`](outbox_core::StoreErrorKind) when `prefix` is refused.
+    pub fn enqueue_sql(prefix: &str) -> Result<String, StoreError> {
+        check_prefix(prefix)?;
+        Ok(Statements::new(prefix, true).insert_messages_once.text().to_owned())
+    }
+
     /// Begins a transaction on the application's pool; any other transaction of the same database does as well.
     ///
     /// # Errors

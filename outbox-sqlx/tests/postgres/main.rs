@@ -6,6 +6,7 @@ mod deaf;
 mod dispatchers;
 mod fixture;
 mod latency;
+mod others;
 mod plain_sql;
 mod plans;
 mod reading;
