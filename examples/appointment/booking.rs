@@ -5,6 +5,7 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use outbox::smtp::MailError;
 use outbox::{MessageDetail, MessageId, NewMessage, StoreError, StoreErrorKind};
+use sqlx::mysql::MySqlDatabaseError;
 use thiserror::Error;
 use uuid::Uuid;
 
@@ -195,7 +196,10 @@ impl BookingError {
             Self::Outbox(error) => error.kind() == StoreErrorKind::Unavailable,
             Self::Database(sqlx::Error::PoolTimedOut | sqlx::Error::Io(_)) => true,
             Self::Database(sqlx::Error::Database(error)) => {
-                error.code().is_some_and(|code| passes(code.as_ref()))
+                // MySQL's "lock wait timeout exceeded" has no SQLSTATE of its own.
+                let waited =
+                    error.try_downcast_ref::<MySqlDatabaseError>().is_some_and(|it| it.number() == 1205);
+                waited || error.code().is_some_and(|code| passes(code.as_ref()))
             }
             _ => false,
         }

@@ -20,7 +20,8 @@ Options:
   --help             this text
 
 Environment:
-  DATABASE_URL   postgres://user:password@host/database or sqlite:path/to/file.db;
+  DATABASE_URL   postgres://user:password@host/database, mysql://user:password@host/database
+                 or sqlite:path/to/file.db;
                  an SQLite file in the data folder unless set
   SMTP_URL       smtp://user:password@relay.example.org:587 (STARTTLS) or smtps://… (TLS);
                  a development mailbox inside this process unless set

@@ -23,7 +23,8 @@ Options:
 Environment:
   KAFKA_BROKERS  host:port,…; a broker inside this process unless set
   KAFKA_TOPIC_PREFIX  put before the topics shop.orders, shop.notifications, shop.fulfillment and shop.refunds
-  DATABASE_URL   postgres://user:password@host/database or sqlite:path/to/file.db;
+  DATABASE_URL   postgres://user:password@host/database, mysql://user:password@host/database
+                 or sqlite:path/to/file.db;
                  an SQLite file in the data folder unless set
   RUST_LOG       what is logged to standard error, such as info or outbox_core=debug [default: warn]
 ";

@@ -1,6 +1,7 @@
 //! [`Database`]: where appointments lie, and the outbox beside them. The files of this folder say the same in the
 //! dialect of one database each; `sqlite.rs` is the one that runs unless `DATABASE_URL` names another.
 
+mod mysql;
 mod postgres;
 mod sqlite;
 
@@ -83,10 +84,11 @@ pub async fn open(url: Option<&str>, data_dir: &Path) -> Result<Arc<dyn Database
     Ok(match url.map(|url| (url, url.split(':').next().unwrap_or_default())) {
         None => Arc::new(sqlite::open(None, data_dir).await?),
         Some((url, "sqlite")) => Arc::new(sqlite::open(Some(url), data_dir).await?),
+        Some((url, "mysql" | "mariadb")) => Arc::new(mysql::open(url).await?),
         Some((url, "postgres" | "postgresql")) => Arc::new(postgres::open(url).await?),
         Some((_, scheme)) => bail!(
-            "DATABASE_URL starts with \"{scheme}:\"; this example runs on sqlite:path/to/file.db and \
-             postgres://user:password@host/database"
+            "DATABASE_URL starts with \"{scheme}:\"; this example runs on sqlite:path/to/file.db, \
+             postgres://user:password@host/database and mysql://user:password@host/database"
         ),
     })
 }

@@ -216,7 +216,17 @@ async fn killed_at_any_moment_it_loses_nothing_and_works_once() {
 #[tokio::test]
 #[ignore = "needs PostgreSQL; scripts/test runs it"]
 async fn on_postgresql_it_survives_the_same() {
-    let server = variable("TEST_POSTGRES_URL");
+    is_survived_on("TEST_POSTGRES_URL").await;
+}
+
+#[tokio::test]
+#[ignore = "needs MariaDB; scripts/test runs it"]
+async fn on_mariadb_it_survives_the_same() {
+    is_survived_on("TEST_MYSQL_URL").await;
+}
+
+async fn is_survived_on(server: &str) {
+    let server = variable(server);
     let name = format!("orders_{}", Uuid::now_v7().simple());
     let (start, _) = server.rsplit_once('/').expect("the URL names a database");
     let url = format!("{start}/{name}");
