@@ -1,5 +1,7 @@
 //! [`class_of`]: what an error code means for the message, as a pure function over a table.
 
+use std::time::Duration;
+
 use outbox_core::{DeliveryError, Outcome};
 use rdkafka::types::RDKafkaErrorCode as Code;
 
@@ -8,7 +10,8 @@ use rdkafka::types::RDKafkaErrorCode as Code;
 pub(crate) enum Class {
     /// The cluster's matter: the route pauses, nothing is spent.
     Unavailable,
-    /// The topic is not there: failed for now, and for good after [`ATTEMPTS_WITHOUT_TOPIC`].
+    /// The topic or its partition is not there: failed for now, tried again after [`WITHOUT_TOPIC`], and failed for
+    /// good after [`ATTEMPTS_WITHOUT_TOPIC`].
     NoTopic,
     /// The message's own matter, for now.
     Transient,
@@ -28,6 +31,10 @@ pub(crate) enum Class {
 
 /// A topic that is missing so often is a mistake, not a topic that is about to be created.
 pub(crate) const ATTEMPTS_WITHOUT_TOPIC: u32 = 10;
+
+/// At least so long after each of these attempts: a producer that knows of the missing topic answers at once, so a
+/// quick backoff would spend all of them while somebody deletes the topic and creates it again.
+pub(crate) const WITHOUT_TOPIC: Duration = Duration::from_secs(5);
 
 /// Each code with its class and the reason, which is also what a person reads in the message's failures.
 const TABLE: &[(Code, Class, &str)] = {
@@ -75,7 +82,7 @@ const TABLE: &[(Code, Class, &str)] = {
         // About a topic.
         (Code::InvalidTopic, Permanent, "the topic has a name that Kafka refuses, or is internal"),
         (Code::UnknownTopic, NoTopic, "the topic does not exist; create it"),
-        (Code::UnknownTopicOrPartition, NoTopic, "the topic does not exist; create it"),
+        (Code::UnknownTopicOrPartition, NoTopic, "the topic or its partition does not exist; create it"),
         (Code::UnknownTopicId, NoTopic, "the topic was deleted; create it again"),
         // About who may what: a person changes it, and until then every message would fail.
         (
@@ -150,6 +157,12 @@ const TABLE: &[(Code, Class, &str)] = {
     ]
 };
 
+/// What `code` says when it is reported for a record that was queued. Its partition was there, or was not known yet: so
+/// it went away since, as when the topic was deleted. If the header is wrong, the next attempt is told at once.
+pub(crate) fn reported(code: Code) -> Code {
+    if code == Code::UnknownPartition { Code::UnknownTopicOrPartition } else { code }
+}
+
 /// What `code` means. A code that is not in the table may mean anything, also that the record was appended.
 pub(crate) fn class_of(code: Code) -> Class {
     row(code).map_or(Class::Ambiguous, |(_, class, _)| *class)
@@ -162,7 +175,8 @@ pub(crate) fn outcome_of(code: Code, attempt: u32) -> Outcome {
     match class_of(code) {
         Class::Permanent | Class::Refused => Outcome::Permanent { error },
         Class::NoTopic if attempt >= ATTEMPTS_WITHOUT_TOPIC => Outcome::Permanent { error },
-        Class::NoTopic | Class::Transient => Outcome::Transient { retry_after: None, error },
+        Class::NoTopic => Outcome::Transient { retry_after: Some(WITHOUT_TOPIC), error },
+        Class::Transient => Outcome::Transient { retry_after: None, error },
         Class::Unavailable => Outcome::Unavailable { retry_after: None, error },
         Class::Full | Class::ProducerEnded => Outcome::NotSent,
         Class::Ambiguous | Class::TakenBack => Outcome::Ambiguous { error },
@@ -208,6 +222,7 @@ mod tests {
             (Code::InvalidRecord, "permanent"),
             (Code::InvalidTopic, "permanent"),
             (Code::UnknownPartition, "permanent"),
+            (reported(Code::UnknownPartition), "transient"),
             (Code::UnknownTopic, "transient"),
             (Code::UnknownTopicOrPartition, "transient"),
             (Code::TopicAuthorizationFailed, "unavailable"),
@@ -227,6 +242,20 @@ mod tests {
         assert_eq!(kind(Code::UnknownTopic, ATTEMPTS_WITHOUT_TOPIC), "permanent");
         // A consumer's code: nothing that a producer should hear.
         assert_eq!(kind(Code::RebalanceInProgress, 1), "ambiguous", "what is unknown may have been appended");
+    }
+
+    #[test]
+    fn a_missing_topic_is_given_time_to_come_back() {
+        for code in [
+            Code::UnknownTopic,
+            Code::UnknownTopicOrPartition,
+            Code::UnknownTopicId,
+            reported(Code::UnknownPartition),
+        ] {
+            let outcome = outcome_of(code, 1);
+            let waits = matches!(outcome, Outcome::Transient { retry_after: Some(WITHOUT_TOPIC), .. });
+            assert!(waits, "{code:?}: {outcome:?}");
+        }
     }
 
     #[test]

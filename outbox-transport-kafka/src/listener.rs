@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use tracing::{debug, warn};
 
 use crate::arrivals::{Seen, Ticket};
-use crate::classify::{Class, class_of};
+use crate::classify::{Class, class_of, reported};
 use crate::config::StatisticsHook;
 use crate::counts::Counts;
 use crate::health::Heard;
@@ -124,7 +124,9 @@ impl ProducerContext for Listener {
                 let offset = Some(message.offset()).filter(|offset| *offset >= 0);
                 Seen::Delivered { partition: message.partition(), offset }
             }
-            Err((error, _)) => Seen::Failed(error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown)),
+            Err((error, _)) => {
+                Seen::Failed(error.rdkafka_error_code().map_or(RDKafkaErrorCode::Unknown, reported))
+            }
         };
         // What a broker answered, and what was given up on its way, had left once.
         let had_left = match seen {

@@ -1,8 +1,9 @@
 //! A dispatcher at work while the broker is killed or paused.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
-use outbox_core::Message;
+use outbox_core::{Message, MessageState};
 use outbox_transport_kafka::{KafkaTransport, KafkaTransportBuilder};
 
 use crate::support::{Broker, Kind, Reader, Story, deliver, error, kind, kinds, message};
@@ -99,4 +100,32 @@ async fn one_record_that_the_topic_finds_too_large_costs_its_neighbours_nothing(
         let expected = if key == "a" { &sent[..5] } else { &sent[..] };
         assert_eq!(came, expected, "the records of {key}, each once and in order");
     }
+}
+
+/// What the topic held is gone with it. Everything else is tried again until the topic is back, and arrives there.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Apache Kafka; scripts/test runs it"]
+async fn a_topic_that_is_deleted_under_load_and_created_again_loses_only_what_it_held() {
+    let broker = broker().await;
+    let mut story = Story::new();
+    let outbox = story.outbox();
+    let mut gone = HashSet::new();
+    let summary = story
+        .run(transport(&broker).build().expect("a transport"), async {
+            some_time().await;
+            broker.delete_topic("orders").await;
+            while outbox.list(MessageState::Retrying).await.is_empty() {
+                some_time().await;
+            }
+            // Quick attempts would be spent by now.
+            some_time().await;
+            some_time().await;
+            gone = outbox.list(MessageState::Delivered).await.iter().map(|message| message.id).collect();
+            broker.topic("orders", 4, &[]).await;
+            some_time().await;
+        })
+        .await;
+    assert!(!gone.is_empty() && summary.retried > 0, "{} were gone, {summary:?}", gone.len());
+    let mut reader = Reader::new(&broker.brokers, &["orders"]);
+    story.check_without(&gone, tokio::task::block_in_place(|| reader.arrived()), summary);
 }

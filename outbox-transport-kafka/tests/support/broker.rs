@@ -143,9 +143,19 @@ impl Broker {
         }
     }
 
+    /// Deletes a topic; the broker takes nothing for it any more.
     pub(crate) async fn delete_topic(&self, name: &str) {
-        let answers = self.admin().delete_topics(&[name], &AdminOptions::new()).await.expect("an answer");
+        let options = AdminOptions::new().request_timeout(Some(PATIENCE));
+        let answers = self.admin().delete_topics(&[name], &options).await.expect("an answer");
         answers.into_iter().for_each(|answer| drop(answer.expect("deleted")));
+        let client = self.client();
+        let known = || {
+            let metadata = client.client().fetch_metadata(Some(name), PATIENCE).expect("an answer");
+            metadata.topics().iter().any(|topic| !topic.partitions().is_empty())
+        };
+        while tokio::task::block_in_place(known) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     fn admin(&self) -> AdminClient<DefaultClientContext> {
