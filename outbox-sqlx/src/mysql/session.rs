@@ -39,9 +39,8 @@ pub(super) async fn renew(
     let mut in_doubt = 0;
     if standing.could_take() > 0 {
         in_doubt = take_over(&mut tx, sql, epoch).await?;
-        standing = Standing::of(&mut tx, sql, epoch).await?;
-        let taken = decode::slots(standing.free).into_iter().take(standing.could_take());
-        sqlx::query(sql.take_slots.clone()).bind(epoch.0).bind(decode::bits(taken)).execute(&mut *tx).await?;
+        let most = i64::try_from(standing.could_take()).unwrap_or(i64::MAX);
+        sqlx::query(sql.take_slots.clone()).bind(epoch.0).bind(most).execute(&mut *tx).await?;
         standing = Standing::of(&mut tx, sql, epoch).await?;
     }
     tx.commit().await?;

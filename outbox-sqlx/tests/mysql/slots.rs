@@ -80,3 +80,29 @@ async fn many_that_take_over_at_once_share_without_a_slot_twice() {
     slots.sort_unstable();
     assert_eq!(slots, all(), "every slot is owned, by one session each");
 }
+
+#[tokio::test]
+#[ignore = "needs TEST_MYSQL_URL; scripts/test starts a server"]
+async fn a_session_that_runs_out_during_a_takeover_keeps_its_slots_unless_it_is_fenced() {
+    let database = Database::new().await;
+    let mut first = Session::start(&database.outbox).await;
+    let mut second = Session::start(&database.elsewhere().await).await;
+    first.renew_for(LEASE).await;
+    first.outbox.release(first.owned.epoch, &first.owned.hand_over).await.unwrap();
+    second.renew_for(LEASE).await;
+    // To fence a session takes a while, as it does while it settles.
+    database
+        .execute(
+            "CREATE TRIGGER dawdle BEFORE UPDATE ON outbox_sessions FOR EACH ROW
+             SET NEW.name = IF(NEW.fenced_at IS NULL, NEW.name, CONCAT(NEW.name, SLEEP(3)))",
+        )
+        .await;
+    let outbox = database.elsewhere().await;
+    second.renew_for(Duration::from_secs(2)).await;
+    first.renew_for(Duration::ZERO).await;
+    let third = Session::start(&outbox).await;
+    assert!(!third.owned.slots.is_empty(), "those of the first");
+    let taken_unfenced = "SELECT COUNT(*) FROM outbox_sessions AS s
+        WHERE s.fenced_at IS NULL AND NOT EXISTS (SELECT 1 FROM outbox_leases AS l WHERE l.epoch = s.epoch)";
+    assert_eq!(database.number(taken_unfenced).await, 0, "what it has in flight would go out twice");
+}
