@@ -1,6 +1,6 @@
 //! What may go out now: fresh messages from where the last claim stopped, and due ones set aside.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use futures_util::TryStreamExt;
@@ -70,7 +70,8 @@ pub(super) async fn claim(
             due_first: earlier.is_some_and(|cursor| cursor.due_first),
         },
     };
-    let mut work = Work { sql, request, slots, now, cursor, claim: Claim::default() };
+    let mut work =
+        Work { sql, request, slots, now, cursor, answered: HashSet::new(), claim: Claim::default() };
     work.look_at_doubtful(connection).await?;
     let mut room = Room { messages: request.limit.max(1), bytes: request.max_bytes.max(1) };
     let mut due = match look.try_get(3)? {
@@ -134,6 +135,8 @@ struct Work<'a> {
     slots: i64,
     now: i64,
     cursor: Cursor,
+    /// The fresh messages in `claim`: where gaps were joined, another statement reads what lies between them again.
+    answered: HashSet<i64>,
     claim: Claim,
 }
 
@@ -162,7 +165,7 @@ impl Work<'_> {
                 break;
             }
             let next = self.cursor.reading.next(self.now);
-            let page = room.messages + self.held_within(&next.ranges);
+            let page = room.messages + self.known_within(&next.ranges);
             let started = Instant::now();
             let mut rows = self.query(&next, page).fetch(&mut *connection);
             let (mut read, mut last) = (0, i64::MIN);
@@ -172,7 +175,7 @@ impl Work<'_> {
                 last = place.seq;
                 self.cursor.reading.passed(place.seq, self.now);
                 let mine = decode::bits([place.slot]) & self.slots != 0;
-                if !mine || self.request.held.contains(&place) {
+                if !mine || self.request.held.contains(&place) || !self.answered.insert(place.seq) {
                     continue;
                 }
                 let due_in = decode::not_before(&row).filter(|moment| *moment > self.now);
@@ -196,15 +199,14 @@ impl Work<'_> {
         Ok(())
     }
 
-    /// Rows that are read again although the caller holds them; they must not fill the page.
-    fn held_within(&self, ranges: &[(i64, i64)]) -> usize {
+    /// Rows that are read again although the caller holds them, or is about to; they must not fill the page.
+    fn known_within(&self, ranges: &[(i64, i64)]) -> usize {
         if ranges.is_empty() {
             return 0;
         }
-        let within = |place: &&Place| {
-            place.hint == FRESH && ranges.iter().any(|(from, to)| (*from..=*to).contains(&place.seq))
-        };
-        self.request.held.iter().filter(within).count()
+        let within = |seq: &i64| ranges.iter().any(|(from, to)| (*from..=*to).contains(seq));
+        let held = self.request.held.iter().filter(|place| place.hint == FRESH).map(|place| place.seq);
+        held.chain(self.answered.iter().copied()).filter(within).count()
     }
 
     fn query(&self, next: &Next, limit: usize) -> Query<'static, MySql, MySqlArguments> {

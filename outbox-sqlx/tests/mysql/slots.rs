@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use outbox_core::{OutboxStore, Slot};
+use outbox_core::{Enqueue, OutboxStore, Slot};
 
 use crate::fixture::{Database, LEASE, Session, message};
 
@@ -105,4 +105,24 @@ async fn a_session_that_runs_out_during_a_takeover_keeps_its_slots_unless_it_is_
     let taken_unfenced = "SELECT COUNT(*) FROM outbox_sessions AS s
         WHERE s.fenced_at IS NULL AND NOT EXISTS (SELECT 1 FROM outbox_leases AS l WHERE l.epoch = s.epoch)";
     assert_eq!(database.number(taken_unfenced).await, 0, "what it has in flight would go out twice");
+}
+
+#[tokio::test]
+#[ignore = "needs TEST_MYSQL_URL; scripts/test starts a server"]
+async fn a_claim_beside_other_slots_and_many_gaps_answers_each_message_once() {
+    let database = Database::new().await;
+    let mut first = Session::start(&database.outbox).await;
+    let second = Session::start(&database.elsewhere().await).await;
+    first.renew_for(LEASE).await;
+    first.outbox.release(first.owned.epoch, &first.owned.hand_over).await.unwrap();
+    first.renew_for(LEASE).await;
+    let mut conn = database.pool.acquire().await.unwrap();
+    sqlx::raw_sql("SET SESSION auto_increment_increment = 3").execute(&mut *conn).await.unwrap();
+    let messages: Vec<_> = (0..400).map(|n| message(&format!("key {n}"), &n.to_string())).collect();
+    database.outbox.enqueue(&mut conn, &messages).await.unwrap();
+    let mut places: Vec<_> = first.claim(100).await.iter().map(|claimed| claimed.place.seq).collect();
+    assert_eq!(places.len(), 100);
+    places.dedup();
+    assert_eq!(places.len(), 100, "no place comes twice");
+    drop(second);
 }
