@@ -204,6 +204,7 @@ async fn write_redrive(
     sqlx::query(sql.start_anew.clone()).bind(list).bind(now).execute(&mut *tx).await?;
     if !dead.is_empty() {
         let list = json_list(dead.iter().copied());
+        sqlx::query(sql.free_keys.clone()).bind(&list).execute(&mut *tx).await?;
         sqlx::query(sql.redrive_dead.clone()).bind(list).execute(&mut *tx).await?;
         delete_deferred(tx, sql, &mut dead).await?;
     }

@@ -9,7 +9,7 @@ use outbox_core::{
     Enqueue, Enqueued, EnqueuedIn, Message, MessageId, NewMessage, StoreError, StoreErrorKind,
 };
 use sqlx::mysql::MySqlRow;
-use sqlx::{MySqlConnection, Row};
+use sqlx::{MySqlConnection, Row, SqlStr};
 use uuid::Uuid;
 
 use super::error::{is_duplicate, store_error};
@@ -29,7 +29,8 @@ const MOST_CHARACTERS: usize = 255;
 const MOST_LOOKS: usize = 5;
 
 /// One statement and one round trip, for up to 5,000 messages and 4 MiB. When an idempotency key is already known, the
-/// statement fails as a whole, and three more follow: two that ask which are known, and one for the others.
+/// statement fails as a whole, and three more follow: two that ask which are known, and one for the others; two more where
+/// one was registered since the caller's snapshot.
 #[async_trait]
 impl Enqueue<MySqlConnection> for MySqlOutbox {
     async fn enqueue(
@@ -114,7 +115,10 @@ pub(super) fn check_length(what: &str, text: &str) -> Result<(), StoreError> {
 fn part(messages: &[NewMessage]) -> usize {
     let mut bytes = 0;
     let fits = |message: &&NewMessage| {
-        bytes += message.payload().len() + message.headers().size();
+        let texts =
+            [Some(message.topic()), Some(message.message_type()), message.key(), message.idempotency_key()];
+        let texts = texts.into_iter().flatten().map(str::len).sum::<usize>() + message.content_type().len();
+        bytes += message.payload().len() + message.headers().size() + texts;
         bytes <= MOST_BYTES
     };
     messages.iter().take(MOST_MESSAGES).take_while(fits).count().max(1)
@@ -142,7 +146,11 @@ async fn store(
             Err(error) if is_duplicate(&error) && looks < MOST_LOOKS => {
                 looks += 1;
                 let before = known.len();
-                known = known_keys(conn, sql, messages).await.map_err(failed)?;
+                known = known_keys(conn, &sql.known_keys, sql, messages).await.map_err(failed)?;
+                if known.len() == before {
+                    // Somebody committed it since the caller's snapshot, or is about to.
+                    known = known_keys(conn, &sql.known_keys_now, sql, messages).await.map_err(failed)?;
+                }
                 if known.len() == before {
                     // Somebody's own trigger or index, or a key that was forgotten at this moment.
                     return Err(failed(error));
@@ -170,20 +178,21 @@ fn answers<'m>(messages: &'m [NewMessage], known: &HashMap<(&'m str, &'m str), M
     messages.iter().map(answer).collect()
 }
 
-/// Those of the idempotency keys that are known, and the message of each.
+/// Those of the idempotency keys that are known by `look`, and the message of each.
 async fn known_keys<'m>(
     conn: &mut MySqlConnection,
+    look: &SqlStr,
     sql: &Statements,
     messages: &'m [NewMessage],
 ) -> Result<HashMap<(&'m str, &'m str), MessageId>, sqlx::Error> {
     let mut keyed: Vec<(&str, &str)> =
         messages.iter().filter_map(|m| m.idempotency_key().map(|key| (m.topic(), key))).collect();
-    // In one order, since the rows are locked.
+    // In one order, since the rows may be locked.
     keyed.sort_unstable();
     keyed.dedup();
     let keys = to_json(&keyed)?;
     Script::new(&sql.set_keys).value("keys", Value::Text(Some(&keys))).execute(conn).await?;
-    let rows = sqlx::raw_sql(sql.known_keys.clone()).fetch_all(conn).await?;
+    let rows = sqlx::raw_sql(look.clone()).fetch_all(conn).await?;
     let of_key = |row: &MySqlRow| -> Result<_, sqlx::Error> {
         let n: i64 = row.try_get(0)?;
         let id: Uuid = row.try_get(1)?;

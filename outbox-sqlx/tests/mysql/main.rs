@@ -6,6 +6,7 @@ mod dispatchers;
 mod fixture;
 mod plain_sql;
 mod plans;
+mod producers;
 mod reading;
 mod schema;
 mod slots;

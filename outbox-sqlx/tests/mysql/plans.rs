@@ -46,7 +46,7 @@ fn may_scan(statement: &str) -> &'static [&'static str] {
 }
 
 /// Of the statements that matter most, how they must come to their rows: statement, alias, kind of access and index.
-const PINNED: [(&str, &str, &str, &str); 21] = [
+const PINNED: [(&str, &str, &str, &str); 23] = [
     ("claim", "m", "range", "PRIMARY"),
     ("places_twice", "outbox_messages", "range", "PRIMARY"),
     ("settle_delivered", "m", "eq_ref", "PRIMARY"),
@@ -66,6 +66,8 @@ const PINNED: [(&str, &str, &str, &str); 21] = [
     ("due_topic", "outbox_deferred", "range", "outbox_deferred_due"),
     ("due_places", "outbox_deferred", "range", "outbox_deferred_due"),
     ("known_keys", "known", "eq_ref", "PRIMARY"),
+    ("known_keys_now", "known", "eq_ref", "PRIMARY"),
+    ("free_keys", "known", "eq_ref", "PRIMARY"),
     ("orphans", "m", "eq_ref", "PRIMARY"),
     ("tidy_idempotency", "kept", "eq_ref", "PRIMARY"),
 ];

@@ -1,5 +1,5 @@
--- The messages known for these topics and idempotency keys, by their number in the list; what others committed since
--- the caller's snapshot counts as well. Plan: the list, a lookup by primary key each.
+-- The messages known for these topics and idempotency keys, by their number in the list; without locks, in the caller's
+-- snapshot. Plan: the list, a lookup by primary key each.
 SELECT CAST(wanted.n AS SIGNED), known.message_id
 FROM JSON_TABLE(@outbox_keys, '$[*]' COLUMNS (
     n FOR ORDINALITY,
@@ -7,4 +7,3 @@ FROM JSON_TABLE(@outbox_keys, '$[*]' COLUMNS (
     idempotency_key VARCHAR(255) CHARACTER SET utf8mb4 PATH '$[1]')) AS wanted
 STRAIGHT_JOIN outbox_idempotency AS known FORCE INDEX (PRIMARY)
     ON known.topic = wanted.topic AND known.idempotency_key = wanted.idempotency_key
-LOCK IN SHARE MODE
