@@ -16,7 +16,8 @@ statements! {
     delete_delivered due_next due_places due_topic durability end_batches end_session enqueued_in expired
     fence fence_expired find_ended find_fresh find_set_aside first_time forget_session free_keys front give_back
     hold_back history_delivered history_discarded insert_messages journal keys_of known_keys known_keys_now list load_fresh load_set_aside
-    lock_leases lock_schema look new_session next_place open_batches orphans over_batches over_sessions owners
+    lock_leases lock_schema look new_session next_place old_acts old_history
+    old_idempotency old_inbox open_batches orphans over_batches over_sessions owners
     places_of_ids places_of_states places_twice raise_changes record_discard record_redrive redrivable redrive_dead
     renew_session schema_version set_aside_again set_aside_fresh set_keys settle_delivered standing start_anew take_slots tidy_acts
     tidy_history tidy_idempotency tidy_inbox unblocked_keys wait_behind whereabouts without_front

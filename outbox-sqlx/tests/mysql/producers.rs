@@ -1,6 +1,6 @@
 //! Producers do not wait for each other, at the isolation that servers have unless told otherwise (REPEATABLE READ).
 
-use outbox_core::{Enqueue, NewMessage};
+use outbox_core::{Enqueue, Inbox, NewMessage, OutboxStore};
 use sqlx::{MySql, Transaction};
 
 use crate::fixture::Database;
@@ -45,4 +45,25 @@ async fn transactions_that_meet_a_key_known_long_since_do_not_wait_for_each_othe
     one.commit().await.unwrap();
     other.commit().await.unwrap();
     assert_eq!(database.number("SELECT COUNT(*) FROM outbox_idempotency").await, 6);
+}
+
+#[tokio::test]
+#[ignore = "needs TEST_MYSQL_URL; scripts/test starts a server"]
+async fn retention_does_not_wait_for_open_transactions() {
+    let keep = std::time::Duration::from_secs(3600);
+    let database = Database::with(|builder| builder.idempotency_retention(keep).inbox_retention(keep)).await;
+    database.send(&[once("old 1"), once("old \"2\\ ")]).await;
+    let id = outbox_core::MessageId::generate();
+    let mut conn = database.pool.acquire().await.unwrap();
+    assert!(database.outbox.first_time(&mut conn, "consumer", id).await.unwrap());
+    database
+        .execute("UPDATE outbox_idempotency SET created_at = 1; UPDATE outbox_inbox SET created_at = 1")
+        .await;
+    let mut tx = begin(&database).await;
+    database.outbox.enqueue(&mut tx, &[once("new")]).await.unwrap();
+    assert!(database.outbox.first_time(&mut tx, "consumer 2", id).await.unwrap());
+    assert_eq!(database.outbox.tidy(100).await.unwrap(), 3);
+    tx.commit().await.unwrap();
+    assert_eq!(database.outbox.tidy(100).await.unwrap(), 0);
+    assert_eq!(database.number("SELECT COUNT(*) FROM outbox_idempotency").await, 1);
 }

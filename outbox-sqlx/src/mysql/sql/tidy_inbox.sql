@@ -1,9 +1,9 @@
--- Of the rows that are as old as ? microseconds, the oldest ?: looked up without locks, so that nobody who writes is in
--- the way. Plan: the oldest entries of the index on created_at, and a lookup by primary key each.
+-- Removes the rows that old_inbox.sql found, unless one was written anew since: those that are as old as ? microseconds.
+-- Plan: the list, and a lookup by primary key each.
 DELETE kept
-FROM (
-    SELECT consumer, message_id FROM outbox_inbox FORCE INDEX (outbox_inbox_created)
-    WHERE created_at <= TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) - ?
-    ORDER BY created_at LIMIT ?) AS old
+FROM JSON_TABLE(?, '$[*]' COLUMNS (
+    consumer VARCHAR(255) CHARACTER SET utf8mb4 PATH '$[0]',
+    message_id CHAR(32) CHARACTER SET utf8mb4 PATH '$[1]')) AS old
 STRAIGHT_JOIN outbox_inbox AS kept FORCE INDEX (PRIMARY)
-    ON kept.consumer = old.consumer AND kept.message_id = old.message_id
+    ON kept.consumer = old.consumer AND kept.message_id = UNHEX(old.message_id)
+WHERE kept.created_at <= TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)) - ?
