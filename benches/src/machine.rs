@@ -4,7 +4,7 @@ use std::fs::read_to_string;
 
 /// The processor time that this process has used so far, all threads, in seconds.
 pub(crate) fn own_time() -> f64 {
-    fields("self").map_or(0.0, |fields| seconds(&fields, [11, 12]))
+    process_time("self")
 }
 
 /// The processor time of the database server to which `backend` belongs, with all its processes, in seconds; 0 for a
@@ -21,6 +21,11 @@ pub(crate) fn server_time(backend: i32) -> f64 {
         .filter(|fields| fields.get(1) == Some(&parent))
         .map(|fields| seconds(&fields, [11, 12]))
         .sum::<f64>()
+}
+
+/// The processor time of one process, all threads, in seconds; 0 for one that is not of this machine.
+pub(crate) fn process_time(process: &str) -> f64 {
+    fields(process).map_or(0.0, |fields| seconds(&fields, [11, 12]))
 }
 
 /// The fields of a process after its name, which may hold spaces: state, parent, … user time (11), system time (12),

@@ -37,7 +37,7 @@ fn measure() {
     }
     if arguments.scenarios.is_empty() {
         eprintln!(
-            "usage: outbox-benches SCENARIO… [--database memory|sqlite|postgres] [--rounds N] [--messages N]"
+            "usage: outbox-benches SCENARIO… [--database memory|sqlite|postgres|mysql] [--rounds N] [--messages N]"
         );
         eprintln!("           [--seconds N] [--only TEXT]\nscenarios:\n{}", scenarios::list());
         return;

@@ -1,5 +1,6 @@
 //! What a drain could cost at least: loops over bare statements, without dispatcher, transport or trait.
 
+pub(crate) mod mysql;
 pub(crate) mod postgres;
 pub(crate) mod sqlite;
 

@@ -1,6 +1,7 @@
 //! Outboxes in tables of their own, on the database that was asked for.
 
 mod memory;
+mod mysql;
 mod postgres;
 mod sqlite;
 
@@ -12,6 +13,7 @@ use crate::arguments::refuse;
 use crate::load::Load;
 
 pub(crate) use memory::MemoryBed;
+pub(crate) use mysql::MySqlBed;
 pub(crate) use postgres::{PostgresBed, server};
 pub(crate) use sqlite::SqliteBed;
 
@@ -21,6 +23,7 @@ pub(crate) enum Database {
     Memory,
     Sqlite,
     Postgres,
+    MySql,
 }
 
 /// One outbox, with everything that a scenario does to it.
@@ -52,6 +55,11 @@ pub(crate) trait Bed: Send + Sync {
         0.0
     }
 
+    /// How many queries the server has answered so far, where it tells.
+    async fn asked(&self) -> Option<i64> {
+        None
+    }
+
     /// Version and settings, for the record.
     async fn describe(&self) -> Vec<(String, String)>;
 }
@@ -62,7 +70,10 @@ impl Database {
             "memory" => Self::Memory,
             "sqlite" => Self::Sqlite,
             "postgres" => Self::Postgres,
-            _ => refuse(&format!("there is no database {name:?}; there are memory, sqlite and postgres")),
+            "mysql" => Self::MySql,
+            _ => refuse(&format!(
+                "there is no database {name:?}; there are memory, sqlite, postgres and mysql"
+            )),
         }
     }
 
@@ -72,6 +83,7 @@ impl Database {
             Self::Memory => Box::new(MemoryBed::new()),
             Self::Sqlite => Box::new(SqliteBed::new(history).await),
             Self::Postgres => Box::new(PostgresBed::new(history).await),
+            Self::MySql => Box::new(MySqlBed::new(history).await),
         }
     }
 }

@@ -186,6 +186,13 @@ impl Bed for PostgresBed {
         machine::server_time(i32::try_from(backend).unwrap_or(-1))
     }
 
+    /// Transactions of the whole database, without our question.
+    async fn asked(&self) -> Option<i64> {
+        let count =
+            "SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = current_database()";
+        Some(self.number(count).await)
+    }
+
     async fn describe(&self) -> Vec<(String, String)> {
         let mut settings = Vec::new();
         for name in [

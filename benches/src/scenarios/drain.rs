@@ -3,8 +3,8 @@
 use outbox::Settings;
 
 use super::Context;
-use crate::by_hand::{postgres::Loop, sqlite};
-use crate::database::{Bed as _, Database, PostgresBed, SqliteBed};
+use crate::by_hand::{mysql, postgres, sqlite};
+use crate::database::{Bed as _, Database, MySqlBed, PostgresBed, SqliteBed};
 use crate::figures::Table;
 use crate::load::Load;
 use crate::output::Goal::{AtLeast, AtMost};
@@ -20,7 +20,20 @@ const BEHIND: usize = 20_000;
 #[derive(Clone, Copy)]
 enum Who {
     Library,
-    ByHand(Loop),
+    Sqlite,
+    Postgres(postgres::Loop),
+    MySql(mysql::Loop),
+}
+
+impl Who {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Library => "library",
+            Self::Sqlite => postgres::Loop::Library.name(),
+            Self::Postgres(by_hand) => by_hand.name(),
+            Self::MySql(by_hand) => by_hand.name(),
+        }
+    }
 }
 
 /// Messages a second, and processor time of this process and of the server, µs a message.
@@ -45,13 +58,20 @@ pub(super) async fn run(context: &mut Context<'_>) {
         if batch != shipped {
             variants.push((format!("library, batch {batch}"), Who::Library, Some(batch)));
         }
-        let loops: &[Loop] = match context.database {
-            Database::Memory => &[],
-            Database::Sqlite => &[Loop::Library],
-            Database::Postgres => &[Loop::Library, Loop::Owner, Loop::Claiming],
+        let loops: Vec<Who> = match context.database {
+            Database::Memory => Vec::new(),
+            Database::Sqlite => vec![Who::Sqlite],
+            Database::Postgres => {
+                use postgres::Loop::{Claiming, Library, Owner};
+                [Library, Owner, Claiming].map(Who::Postgres).into()
+            }
+            Database::MySql => {
+                use mysql::Loop::{Claiming, Library, Owner};
+                [Library, Owner, Claiming].map(Who::MySql).into()
+            }
         };
         for by_hand in loops {
-            variants.push((format!("{}, batch {batch}", by_hand.name()), Who::ByHand(*by_hand), Some(batch)));
+            variants.push((format!("{}, batch {batch}", by_hand.name()), by_hand, Some(batch)));
         }
     }
     variants.retain(|(name, ..)| context.arguments.wants(name));
@@ -98,11 +118,18 @@ pub(super) async fn run(context: &mut Context<'_>) {
 async fn drain(database: Database, who: Who, batch: Option<usize>, messages: usize) -> Cost {
     let receiver = Receiver::new(messages, KEYS);
     let load = Load::first(messages + BEHIND, KEYS);
-    match (database, who) {
-        (Database::Postgres, Who::ByHand(by_hand)) => {
-            drain_by_hand(by_hand, batch.unwrap_or(500), messages).await
+    match who {
+        Who::Postgres(by_hand) => drain_by_hand(by_hand, batch.unwrap_or(500), messages).await,
+        Who::MySql(by_hand) => {
+            let bed = MySqlBed::new(false).await;
+            by_hand.fill(&bed, load).await;
+            let (server, own) = (bed.server_time().await, machine::own_time());
+            by_hand.drain(&bed, batch.unwrap_or(500), &receiver).await;
+            let (server, own) = (bed.server_time().await - server, machine::own_time() - own);
+            receiver.check(load.len(), by_hand.left(&bed).await);
+            Cost::new(&receiver, own, server)
         }
-        (Database::Sqlite, Who::ByHand(_)) => {
+        Who::Sqlite => {
             let bed = SqliteBed::new(false).await;
             bed.fill(load).await;
             let own = machine::own_time();
@@ -111,7 +138,7 @@ async fn drain(database: Database, who: Who, batch: Option<usize>, messages: usi
             receiver.check(load.len(), bed.left().await);
             Cost::new(&receiver, own, 0.0)
         }
-        (database, _) => {
+        Who::Library => {
             let bed = database.open(false).await;
             bed.fill(load).await;
             let (server, own) = (bed.server_time().await, machine::own_time());
@@ -124,7 +151,7 @@ async fn drain(database: Database, who: Who, batch: Option<usize>, messages: usi
 }
 
 /// The same with one of the loops on PostgreSQL.
-pub(super) async fn drain_by_hand(by_hand: Loop, batch: usize, messages: usize) -> Cost {
+pub(super) async fn drain_by_hand(by_hand: postgres::Loop, batch: usize, messages: usize) -> Cost {
     let receiver = Receiver::new(messages, KEYS);
     let load = Load::first(messages + BEHIND, KEYS);
     let bed = PostgresBed::new(false).await;

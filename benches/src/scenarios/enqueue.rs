@@ -26,7 +26,7 @@ pub(super) async fn run(context: &mut Context<'_>) {
     let rounds = context.rounds(9);
     // One writer at a time is what SQLite and the memory store allow.
     let writers: &[(usize, f64)] = match context.database {
-        Database::Postgres => &[(1, 0.7), (8, 0.6), (32, 0.6)],
+        Database::Postgres | Database::MySql => &[(1, 0.7), (8, 0.6), (32, 0.6)],
         _ => &[(1, 0.7)],
     };
     for (writers, goal) in writers {

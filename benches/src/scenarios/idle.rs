@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::Context;
-use crate::database::{Bed as _, PostgresBed};
+use crate::arguments::refuse;
+use crate::database::Bed;
 use crate::figures::{Spread, Table};
 use crate::library::{self, Running};
 use crate::machine;
@@ -14,18 +15,20 @@ use crate::receiver::Receiver;
 const SETTLES: Duration = Duration::from_secs(12);
 
 pub(super) async fn run(context: &mut Context<'_>) {
-    context.needs_postgres();
     let lasts = context.seconds(60);
-    let bed = PostgresBed::new(false).await;
-    let mut table = Table::new("Transactions of an idle minute", "a minute");
+    let bed = context.database.open(false).await;
+    if bed.asked().await.is_none() {
+        refuse("idle counts what a server is asked; add --database postgres or mysql");
+    }
+    let mut table = Table::new("Queries of an idle minute", "a minute");
     // The server itself, cleaning up, is counted alone first, and not what made the tables.
     tokio::time::sleep(SETTLES).await;
-    let alone = transactions(&bed, lasts).await;
+    let alone = queries(&*bed, lasts).await;
     table.add("no dispatcher", alone);
     let running = Running::start(bed.elsewhere(), library::settings(None), Receiver::new(1, 0));
     tokio::time::sleep(SETTLES).await;
     let (own, server) = (machine::own_time(), bed.server_time().await);
-    let with = transactions(&bed, lasts).await;
+    let with = queries(&*bed, lasts).await;
     let share = |time: f64| Spread::of(&[time / (lasts + SETTLES).as_secs_f64() * 1e3]);
     let (own, server) = (share(machine::own_time() - own), share(bed.server_time().await - server));
     running.stop().await;
@@ -38,12 +41,11 @@ pub(super) async fn run(context: &mut Context<'_>) {
     report.tables = vec![table];
 }
 
-/// Transactions a minute of the whole database, apart from our question. An idle dispatcher asks one statement at a
-/// time, each a transaction.
-async fn transactions(bed: &PostgresBed, lasts: Duration) -> f64 {
-    let count = "SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = current_database()";
-    let before = bed.number(count).await;
+/// Queries a minute, apart from our own. PostgreSQL counts transactions; an idle dispatcher asks one statement at a
+/// time, each a transaction. MySQL and MariaDB count every statement.
+async fn queries(bed: &dyn Bed, lasts: Duration) -> f64 {
+    let before = bed.asked().await.unwrap_or_default();
     tokio::time::sleep(lasts + SETTLES).await;
-    let after = bed.number(count).await;
+    let after = bed.asked().await.unwrap_or_default();
     (after - before - 1) as f64 * 60.0 / (lasts + SETTLES).as_secs_f64()
 }

@@ -9,7 +9,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::time::interval;
 
 use super::Context;
-use crate::database::{Bed, Database, PostgresBed, SqliteBed};
+use crate::database::{Bed, Database, MySqlBed, PostgresBed, SqliteBed};
 use crate::figures::{Table, percentile};
 use crate::library::{self, Running};
 use crate::load::{message, number_in};
@@ -85,6 +85,10 @@ async fn elsewhere(database: Database, messages: usize) -> Vec<f64> {
         Database::Postgres => {
             let bed = PostgresBed::new(false).await;
             to_a_child(&bed, "postgres", &bed.schema, messages).await
+        }
+        Database::MySql => {
+            let bed = MySqlBed::new(false).await;
+            to_a_child(&bed, "mysql", &bed.database, messages).await
         }
     }
 }

@@ -7,7 +7,7 @@ use outbox::OutboxStore;
 
 use super::Context;
 use crate::arguments::refuse;
-use crate::database::{Bed as _, Database, PostgresBed, SqliteBed};
+use crate::database::{Bed as _, Database, MySqlBed, PostgresBed, SqliteBed};
 use crate::figures::Table;
 use crate::load::Load;
 use crate::output::Goal::{AtMost, None as Stated};
@@ -38,6 +38,13 @@ pub(super) async fn run(context: &mut Context<'_>) {
                 bed.fill(load).await;
                 for _ in 0..rounds {
                     table.add(name, peak("postgres", &bed.schema, messages).await);
+                }
+            }
+            Database::MySql => {
+                let bed = MySqlBed::new(false).await;
+                bed.fill(load).await;
+                for _ in 0..rounds {
+                    table.add(name, peak("mysql", &bed.database, messages).await);
                 }
             }
         }

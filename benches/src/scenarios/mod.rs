@@ -20,7 +20,7 @@ mod wal;
 use std::time::Duration;
 
 use crate::arguments::{Arguments, refuse};
-use crate::database::{Database, PostgresBed, SqliteBed};
+use crate::database::{Database, MySqlBed, PostgresBed, SqliteBed};
 use crate::output::Report;
 
 pub(crate) use peers::{OURS, speak_for_ours};
@@ -38,7 +38,7 @@ const SCENARIOS: &[(&str, &str)] = &[
     ("held-transaction", "8,000 messages a second beside a transaction that stays open (postgres)"),
     ("dispatchers", "one, two and four dispatchers together (postgres)"),
     ("wal", "the write-ahead log of a drain (postgres)"),
-    ("idle", "what an idle dispatcher asks of the database (postgres)"),
+    ("idle", "what an idle dispatcher asks of the database (postgres, mysql)"),
     ("memory", "the most memory of a process that drains, with 5 million waiting"),
     ("parts", "what each part of the owner's protocol adds to the bare owner loop (postgres)"),
     ("peers", "the race against other libraries, or --parts of it: benches/peers/README.md (postgres)"),
@@ -127,6 +127,7 @@ pub(crate) async fn child(arguments: &Arguments) {
         Database::Memory => refuse("no process sees the memory of another"),
         Database::Sqlite => SqliteBed::store_at(place.as_ref()),
         Database::Postgres => PostgresBed::store_in(place),
+        Database::MySql => MySqlBed::store_in(place),
     };
     match what.as_str() {
         "memory" => memory::child(store, arguments.messages.unwrap_or(100_000)).await,
