@@ -56,3 +56,25 @@ pub(crate) fn check(files: &Files, applied: &[i64], outbox: &str) -> Result<(), 
         )),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILES: &Files = &[(1, "outbox", ""), (2, "second", "")];
+
+    #[test]
+    fn tables_that_lack_a_step_are_refused_with_its_name_and_so_are_newer_ones() {
+        for (applied, names) in [
+            (&[][..], "0001_outbox"),
+            (&[1], "0002_second"),
+            (&[2], "0001_outbox"),
+            (&[1, 2, 3], "version 3"),
+        ] {
+            let error = check(FILES, applied, "AnOutbox").unwrap_err();
+            assert_eq!(error.kind(), StoreErrorKind::Schema);
+            assert!(error.to_string().contains(names), "{error}");
+        }
+        check(FILES, &[1, 2], "AnOutbox").unwrap();
+    }
+}

@@ -10,3 +10,4 @@ mod producers;
 mod reading;
 mod schema;
 mod slots;
+mod upgrade;

@@ -12,4 +12,5 @@ mod plans;
 mod reading;
 mod schema;
 mod slots;
+mod upgrade;
 mod waking;

@@ -9,6 +9,7 @@ use outbox_core::{
     NewMessage, OutboxStore, Place, Settlement, Slot, Tally, Verdict,
 };
 use outbox_sqlx::{SqliteOutbox, SqliteOutboxBuilder};
+use sqlx::AssertSqlSafe;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePool, SqlitePoolOptions};
 use tempfile::TempDir;
 
@@ -46,6 +47,11 @@ impl File {
         answers
     }
 
+    /// The outbox as another process sees it: with connections of its own.
+    pub(crate) async fn elsewhere(&self) -> SqliteOutbox {
+        SqliteOutbox::new(pool(&self.path()).await)
+    }
+
     /// A session that owns the outbox.
     pub(crate) async fn session(&self) -> Session {
         let session = Session::start(&self.outbox, LEASE).await;
@@ -57,8 +63,8 @@ impl File {
         sqlx::query_scalar(sql).fetch_one(&self.pool).await.unwrap()
     }
 
-    pub(crate) async fn execute(&self, sql: &'static str) {
-        sqlx::raw_sql(sql).execute(&self.pool).await.unwrap();
+    pub(crate) async fn execute(&self, sql: &str) {
+        sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&self.pool).await.unwrap();
     }
 }
 

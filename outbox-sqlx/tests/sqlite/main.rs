@@ -11,3 +11,4 @@ mod outboxes;
 mod plain_sql;
 mod processes;
 mod schema;
+mod upgrade;
