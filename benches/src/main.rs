@@ -5,6 +5,8 @@
 
 mod arguments;
 mod by_hand;
+#[cfg(feature = "kafka")]
+mod cluster;
 mod database;
 mod figures;
 mod flow;

@@ -1,5 +1,7 @@
 //! What a drain could cost at least: loops over bare statements, without dispatcher, transport or trait.
 
+#[cfg(feature = "kafka")]
+pub(crate) mod kafka;
 pub(crate) mod mysql;
 pub(crate) mod postgres;
 pub(crate) mod sqlite;

@@ -25,7 +25,7 @@ pub(super) async fn run(context: &mut Context<'_>) {
     let mut table = Table::new("From the commit to the delivery, 50 messages a second", "ms");
     for round in 0..rounds {
         eprintln!("  round {} of {rounds}", round + 1);
-        let mut places = vec![("same process", here(context.database, messages).await)];
+        let mut places = vec![("same process", to_us(context.database, messages).await)];
         if context.database != Database::Memory {
             places.push(("another process", elsewhere(context.database, messages).await));
         }
@@ -48,11 +48,21 @@ pub(super) async fn run(context: &mut Context<'_>) {
     context.report.tables = vec![table];
 }
 
-/// Milliseconds of each message, delivered by the process that commits.
-async fn here(database: Database, messages: usize) -> Vec<f64> {
-    let bed = database.open(false).await;
+/// Milliseconds of each message, delivered to this process.
+async fn to_us(database: Database, messages: usize) -> Vec<f64> {
     let receiver = Receiver::with_times(messages + 1, 0);
-    let running = Running::start(bed.store(), library::settings(None), receiver.clone());
+    here(database, messages, &receiver, receiver.clone()).await
+}
+
+/// Milliseconds of each message, delivered by the process that commits, until `receiver` sees it.
+pub(super) async fn here(
+    database: Database,
+    messages: usize,
+    receiver: &Receiver,
+    transport: impl Transport,
+) -> Vec<f64> {
+    let bed = database.open(false).await;
+    let running = Running::start(bed.store(), library::settings(None), transport);
     bed.enqueue(&[message(0, 0)]).await;
     while receiver.count() == 0 {
         tokio::time::sleep(Duration::from_millis(10)).await;

@@ -9,6 +9,10 @@ mod failing;
 mod held;
 mod history;
 mod idle;
+#[cfg(feature = "kafka")]
+mod kafka;
+#[cfg(feature = "kafka")]
+mod kafka_latency;
 mod latency;
 mod memory;
 mod parts;
@@ -43,6 +47,8 @@ const SCENARIOS: &[(&str, &str)] = &[
     ("parts", "what each part of the owner's protocol adds to the bare owner loop (postgres)"),
     ("peers", "the race against other libraries, or --parts of it: benches/peers/README.md (postgres)"),
     ("smtp", "invitations over SMTP to a sink in this process (sqlite)"),
+    ("kafka", "a backlog to Kafka, against a bare loop over a producer (--features kafka)"),
+    ("kafka-latency", "from the commit to the acknowledged record (--features kafka)"),
 ];
 
 pub(crate) fn list() -> String {
@@ -105,6 +111,12 @@ pub(crate) async fn run(name: &str, arguments: &Arguments) -> Report {
         "parts" => parts::run(&mut context).await,
         "peers" => peers::run(&mut context).await,
         "smtp" => smtp::run(&mut context).await,
+        #[cfg(feature = "kafka")]
+        "kafka" => kafka::run(&mut context).await,
+        #[cfg(feature = "kafka")]
+        "kafka-latency" => kafka_latency::run(&mut context).await,
+        #[cfg(not(feature = "kafka"))]
+        "kafka" | "kafka-latency" => refuse(&format!("{name} is compiled with --features kafka")),
         _ => refuse(&format!("there is no scenario {name:?}; there are\n{}", list())),
     }
     context.report
