@@ -10,6 +10,7 @@ pub(crate) const DEFAULT_PREFIX: &str = "outbox_";
 
 /// Defines `Statements`, with a field for each file in the folder `sql` beside the module that calls it. Before the
 /// names of the files come the fields that are made otherwise, of the prefix, each with its type and a function.
+#[cfg(any(feature = "mysql", feature = "sqlite"))]
 macro_rules! statements {
     ($($(#[$doc:meta])* $extra:ident: $type:ty = $make:path,)* ; $($name:ident)*) => {
         /// Every statement of an outbox, ready to run.
@@ -47,6 +48,7 @@ macro_rules! statements {
         }
     };
 }
+#[cfg(any(feature = "mysql", feature = "sqlite"))]
 pub(crate) use statements;
 
 /// Refuses a prefix that could be anything but the beginning of a plain name.
