@@ -28,6 +28,8 @@
 mod acts;
 #[cfg(feature = "mysql")]
 mod admin;
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+mod deadline;
 #[cfg(feature = "mysql")]
 mod micros;
 #[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]

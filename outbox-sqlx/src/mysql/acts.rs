@@ -15,6 +15,7 @@ use super::statements::Statements;
 use super::{Inner, to_json};
 use crate::acts::{STEP, What};
 use crate::admin::lies;
+use crate::deadline::{ADMIN, within};
 use crate::set_aside::SetAside;
 
 /// Sends messages out again; answers how many.
@@ -29,6 +30,7 @@ pub(super) async fn discard(inner: &Inner, what: &Selection, act: &Act) -> Resul
 
 async fn perform(inner: &Inner, what: What, selection: &Selection, act: &Act) -> Result<u64, StoreError> {
     act.check()?;
+    let carry_out = "carry out the act";
     let failed = |error| store_error("carry out the act", error);
     let mut done = 0;
     match selection {
@@ -36,21 +38,26 @@ async fn perform(inner: &Inner, what: What, selection: &Selection, act: &Act) ->
             let ids: Vec<String> = ids.iter().map(|id| id.as_uuid().simple().to_string()).collect();
             let ids = to_json(&ids).map_err(failed)?;
             // Looked up before the write begins: this may read through all fresh messages.
-            let places: Vec<i64> = sqlx::query_scalar(inner.sql.places_of_ids.clone())
-                .bind(&ids)
-                .bind(&ids)
-                .fetch_all(&inner.pool)
-                .await
-                .map_err(failed)?;
+            let look = async {
+                sqlx::query_scalar(inner.sql.places_of_ids.clone())
+                    .bind(&ids)
+                    .bind(&ids)
+                    .fetch_all(&inner.pool)
+                    .await
+                    .map_err(failed)
+            };
+            let places: Vec<i64> = within(ADMIN, carry_out, look).await?;
             if !places.is_empty() {
-                done = step(inner, what, &Step::Named(places), act).await?.done;
+                let named = Step::Named(places);
+                done = within(ADMIN, carry_out, step(inner, what, &named, act)).await?.done;
             }
         }
         Selection::All { topic, state } => {
             let states = what.takes(*state);
             let mut after = Some(i64::MIN).filter(|_| !states.is_empty());
             while let Some(place) = after {
-                let step = step(inner, what, &Step::After(place, topic.as_deref(), &states), act).await?;
+                let rest = Step::After(place, topic.as_deref(), &states);
+                let step = within(ADMIN, carry_out, step(inner, what, &rest, act)).await?;
                 done += step.done;
                 after = step.next;
             }

@@ -15,31 +15,41 @@ use super::error::store_error;
 use super::statements::Statements;
 use super::{MySqlOutbox, acts, decode, tidy};
 use crate::admin::{Counts, MOST_FAILURES, check_page, lies};
+use crate::deadline::{ADMIN, within};
 use crate::micros;
 
 /// Reads go through the application's pool: they may take long, and must not hold up a dispatcher.
 #[async_trait]
 impl OutboxAdmin for MySqlOutbox {
     async fn counts(&self) -> Result<Vec<TopicCounts>, StoreError> {
-        let mut conn = self.inner.pool.acquire().await.map_err(looking)?;
-        counts(&mut conn, &self.inner.sql).await.map_err(looking)
+        let look = async {
+            let mut conn = self.inner.pool.acquire().await.map_err(looking)?;
+            counts(&mut conn, &self.inner.sql).await.map_err(looking)
+        };
+        within(ADMIN, "look into the outbox", look).await
     }
 
     async fn list(&self, request: &PageRequest) -> Result<Page, StoreError> {
-        check_page(request)?;
-        let mut conn = self.inner.pool.acquire().await.map_err(looking)?;
-        list(&mut conn, &self.inner.sql, request).await.map_err(looking)
+        let look = async {
+            check_page(request)?;
+            let mut conn = self.inner.pool.acquire().await.map_err(looking)?;
+            list(&mut conn, &self.inner.sql, request).await.map_err(looking)
+        };
+        within(ADMIN, "look into the outbox", look).await
     }
 
     async fn show(&self, id: MessageId) -> Result<Option<MessageDetail>, StoreError> {
-        // One snapshot, since a message may move from one table to another meanwhile.
-        let mut conn = self.inner.pool.acquire().await.map_err(looking)?;
-        let isolation = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ";
-        sqlx::raw_sql(isolation).execute(&mut *conn).await.map_err(looking)?;
-        let mut tx = sqlx::Connection::begin(&mut *conn).await.map_err(looking)?;
-        let detail = show(&mut tx, &self.inner.sql, id).await.map_err(looking)?;
-        tx.commit().await.map_err(looking)?;
-        Ok(detail)
+        let look = async {
+            // One snapshot, since a message may move from one table to another meanwhile.
+            let mut conn = self.inner.pool.acquire().await.map_err(looking)?;
+            let isolation = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ";
+            sqlx::raw_sql(isolation).execute(&mut *conn).await.map_err(looking)?;
+            let mut tx = sqlx::Connection::begin(&mut *conn).await.map_err(looking)?;
+            let detail = show(&mut tx, &self.inner.sql, id).await.map_err(looking)?;
+            tx.commit().await.map_err(looking)?;
+            Ok(detail)
+        };
+        within(ADMIN, "look into the outbox", look).await
     }
 
     async fn redrive(&self, what: &Selection, act: &Act) -> Result<u64, StoreError> {
@@ -51,12 +61,15 @@ impl OutboxAdmin for MySqlOutbox {
     }
 
     async fn purge_history(&self, older_than: Duration, limit: u32) -> Result<u64, StoreError> {
-        let mut helper = self.inner.helper.take(&self.inner.sql).await?;
-        let purged = tidy::purge(&mut helper.connection, &self.inner.sql, older_than, limit)
-            .await
-            .map_err(|error| store_error("purge the history", error))?;
-        helper.keep();
-        Ok(purged)
+        let purge = async {
+            let mut helper = self.inner.helper.take(&self.inner.sql).await?;
+            let purged = tidy::purge(&mut helper.connection, &self.inner.sql, older_than, limit)
+                .await
+                .map_err(|error| store_error("purge the history", error))?;
+            helper.keep();
+            Ok(purged)
+        };
+        within(ADMIN, "purge the history", purge).await
     }
 }
 

@@ -38,6 +38,7 @@ use sqlx::{MySql, Transaction};
 pub use config::MySqlOutboxBuilder;
 
 use crate::Migration;
+use crate::deadline::{self, within};
 use crate::retention::Retention;
 use crate::statement::{DEFAULT_PREFIX, check_prefix};
 
@@ -116,11 +117,13 @@ impl MySqlOutbox {
 
     /// Creates the tables of the outbox, or brings them up to date. Safe to call at every start, also by several
     /// processes at once. The migrations of the application are left alone: their version table is another one.
+    /// Gives up after five minutes.
     ///
     /// # Errors
     /// [`StoreError`]; what was done until then is kept, since every such statement commits, and done again next time.
     pub async fn migrate(&self) -> Result<(), StoreError> {
-        migrate::migrate(&self.inner.helper, &self.inner.sql, &self.inner.prefix).await
+        let migrate = migrate::migrate(&self.inner.helper, &self.inner.sql, &self.inner.prefix);
+        within(deadline::ADMIN, "migrate the outbox tables", migrate).await
     }
 
     /// The SQL that [`migrate`](Self::migrate) runs, to copy into migrations of the application's own instead.
@@ -132,20 +135,26 @@ impl MySqlOutbox {
         Ok(migrate::migrations(prefix))
     }
 
-    /// Begins a transaction on the application's pool; any other transaction of the same database does as well.
+    /// Begins a transaction on the application's pool; any other transaction of the same database does as well. Gives
+    /// up ten seconds after the pool's `acquire_timeout`. The statements in the transaction, those of enqueue too, have
+    /// no deadline but the caller's own, such as `tokio::time::timeout`.
     ///
     /// # Errors
     /// [`StoreError`] when no connection is free or the server cannot be reached.
     pub async fn begin(&self) -> Result<Transaction<'static, MySql>, StoreError> {
-        self.inner.pool.begin().await.map_err(|error| store_error("begin a transaction", error))
+        let what = "begin a transaction";
+        let begin = async { self.inner.pool.begin().await.map_err(|error| store_error(what, error)) };
+        let acquire = self.inner.pool.options().get_acquire_timeout();
+        within(acquire.saturating_add(deadline::BEGIN), what, begin).await
     }
 
     /// Commits `tx` and wakes the dispatcher of this process at once.
     ///
     /// # Errors
-    /// [`StoreError`]; when the connection broke meanwhile, it is unknown whether the transaction was committed.
+    /// [`StoreError`]; when the connection broke, or no answer came within a minute, it is unknown whether the
+    /// transaction was committed, and the error says so.
     pub async fn commit(&self, tx: Transaction<'_, MySql>) -> Result<(), StoreError> {
-        tx.commit().await.map_err(|error| store_error("commit", error))?;
+        deadline::commit(tx.commit(), |error| store_error("commit", error)).await?;
         self.wake();
         Ok(())
     }

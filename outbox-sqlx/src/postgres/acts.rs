@@ -11,6 +11,7 @@ use super::error::store_error;
 use super::micros::Micros;
 use super::set_aside::{self, SetAside};
 use super::statements::{Statement, Statements};
+use crate::deadline::{ADMIN, within};
 
 /// How many messages one transaction is about: other writers get a turn in between.
 const STEP: i64 = 1_000;
@@ -44,23 +45,21 @@ pub(super) async fn discard(inner: &Inner, what: &Selection, act: &Act) -> Resul
 
 async fn perform(inner: &Inner, what: What, selection: &Selection, act: &Act) -> Result<u64, StoreError> {
     act.check()?;
+    let carry_out = "carry out the act";
     let failed = |error| store_error("carry out the act", error);
     let mut done = 0;
     match selection {
         Selection::Ids(ids) => {
             let ids: Vec<Uuid> = ids.iter().map(|id| *id.as_uuid()).collect();
             // Looked up before the write begins: this may read through all fresh messages.
-            let mut tx = inner.pool.begin().await.map_err(failed)?;
-            let places: Vec<i64> = inner
-                .sql_of_pool
-                .places_of_ids
-                .scalar()
-                .bind(ids)
-                .fetch_all(&mut *tx)
-                .await
-                .map_err(failed)?;
+            let look = async {
+                let mut tx = inner.pool.begin().await.map_err(failed)?;
+                inner.sql_of_pool.places_of_ids.scalar().bind(ids).fetch_all(&mut *tx).await.map_err(failed)
+            };
+            let places: Vec<i64> = within(ADMIN, carry_out, look).await?;
             if !places.is_empty() {
-                done = step(inner, what, Step::Named(places), act).await?.done;
+                let step = step(inner, what, Step::Named(places), act);
+                done = within(ADMIN, carry_out, step).await?.done;
             }
         }
         Selection::All { topic, state } => {
@@ -68,7 +67,8 @@ async fn perform(inner: &Inner, what: What, selection: &Selection, act: &Act) ->
             states.retain(|takes| state.is_none_or(|state| state == *takes));
             let mut after = Some(i64::MIN).filter(|_| !states.is_empty());
             while let Some(place) = after {
-                let step = step(inner, what, Step::After(place, topic.as_deref(), &states), act).await?;
+                let rest = Step::After(place, topic.as_deref(), &states);
+                let step = within(ADMIN, carry_out, step(inner, what, rest, act)).await?;
                 done += step.done;
                 after = step.next;
             }

@@ -15,14 +15,18 @@ use super::error::store_error;
 use super::micros::{self, Micros};
 use super::statements::Statements;
 use super::{PostgresOutbox, acts, decode, tidy};
+use crate::deadline::{ADMIN, within};
 
 /// Reads go through the application's pool: they may take long, and must not hold up a dispatcher. Each is a transaction,
 /// as a pooler may need it.
 #[async_trait]
 impl OutboxAdmin for PostgresOutbox {
     async fn counts(&self) -> Result<Vec<TopicCounts>, StoreError> {
-        let mut tx = self.inner.pool.begin().await.map_err(looking)?;
-        counts(&mut tx, &self.inner.sql_of_pool).await.map_err(looking)
+        let look = async {
+            let mut tx = self.inner.pool.begin().await.map_err(looking)?;
+            counts(&mut tx, &self.inner.sql_of_pool).await.map_err(looking)
+        };
+        within(ADMIN, "look into the outbox", look).await
     }
 
     async fn list(&self, request: &PageRequest) -> Result<Page, StoreError> {
@@ -30,16 +34,22 @@ impl OutboxAdmin for PostgresOutbox {
             let text = format!("a page holds 1 to 1,000 messages; {} were asked for", request.limit);
             return Err(StoreError::new(StoreErrorKind::Invalid, text));
         }
-        let mut tx = self.inner.pool.begin().await.map_err(looking)?;
-        list(&mut tx, &self.inner.sql_of_pool, request).await.map_err(looking)
+        let look = async {
+            let mut tx = self.inner.pool.begin().await.map_err(looking)?;
+            list(&mut tx, &self.inner.sql_of_pool, request).await.map_err(looking)
+        };
+        within(ADMIN, "look into the outbox", look).await
     }
 
     async fn show(&self, id: MessageId) -> Result<Option<MessageDetail>, StoreError> {
-        // One snapshot, since a message may move from one table to another meanwhile.
-        let mut tx = self.inner.pool.begin().await.map_err(looking)?;
-        let detail = show(&mut tx, &self.inner.sql_of_pool, id).await.map_err(looking)?;
-        tx.commit().await.map_err(looking)?;
-        Ok(detail)
+        let look = async {
+            // One snapshot, since a message may move from one table to another meanwhile.
+            let mut tx = self.inner.pool.begin().await.map_err(looking)?;
+            let detail = show(&mut tx, &self.inner.sql_of_pool, id).await.map_err(looking)?;
+            tx.commit().await.map_err(looking)?;
+            Ok(detail)
+        };
+        within(ADMIN, "look into the outbox", look).await
     }
 
     async fn redrive(&self, what: &Selection, act: &Act) -> Result<u64, StoreError> {
@@ -51,13 +61,16 @@ impl OutboxAdmin for PostgresOutbox {
     }
 
     async fn purge_history(&self, older_than: Duration, limit: u32) -> Result<u64, StoreError> {
-        let mut helper = self.inner.helper.take(&self.inner.sql).await?;
-        let failed = |error| store_error("purge the history", error);
-        let mut work = helper.statements().await.map_err(failed)?;
-        let purged = tidy::purge(&mut work, &self.inner.sql, older_than, limit).await.map_err(failed)?;
-        work.done().await.map_err(failed)?;
-        helper.keep();
-        Ok(purged)
+        let purge = async {
+            let mut helper = self.inner.helper.take(&self.inner.sql).await?;
+            let failed = |error| store_error("purge the history", error);
+            let mut work = helper.statements().await.map_err(failed)?;
+            let purged = tidy::purge(&mut work, &self.inner.sql, older_than, limit).await.map_err(failed)?;
+            work.done().await.map_err(failed)?;
+            helper.keep();
+            Ok(purged)
+        };
+        within(ADMIN, "purge the history", purge).await
     }
 }
 

@@ -9,5 +9,6 @@ mod plans;
 mod producers;
 mod reading;
 mod schema;
+mod silent;
 mod slots;
 mod upgrade;

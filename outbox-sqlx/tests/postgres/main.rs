@@ -11,6 +11,7 @@ mod plain_sql;
 mod plans;
 mod reading;
 mod schema;
+mod silent;
 mod slots;
 mod upgrade;
 mod waking;

@@ -1,0 +1,50 @@
+//! A server that goes silent and closes nothing: every call ends all the same.
+
+use outbox_core::{Act, Enqueue, OutboxAdmin, PageRequest, Selection, StoreErrorKind};
+use outbox_sqlx::PostgresOutbox;
+use sqlx::postgres::PgPoolOptions;
+
+use crate::fixture::{Schema, message};
+
+#[path = "../faults/proxy.rs"]
+mod proxy;
+
+#[tokio::test]
+#[ignore = "needs TEST_POSTGRES_URL; scripts/test starts a server"]
+async fn every_call_ends_on_a_server_that_goes_silent() {
+    let schema = Schema::new().await;
+    let (proxy, url) = proxy::Proxy::before(&std::env::var("TEST_POSTGRES_URL").unwrap()).await;
+    let options: sqlx::postgres::PgConnectOptions = url.parse().unwrap();
+    let options = options.options([("search_path", &schema.name)]);
+    let pool = PgPoolOptions::new().connect_with(options).await.unwrap();
+    let outbox = PostgresOutbox::new(pool.clone());
+    outbox.migrate().await.unwrap();
+    let mut tx = outbox.begin().await.unwrap();
+    outbox.enqueue(&mut tx, &[message("k", "1")]).await.unwrap();
+    outbox.counts().await.unwrap();
+
+    proxy.silence();
+    // Time stands still, and jumps to the next deadline wherever all wait.
+    tokio::time::pause();
+    let error = outbox.commit(tx).await.unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Unavailable);
+    assert!(error.to_string().contains("unknown whether the transaction was committed"), "{error}");
+    let (why, all) = (Act::new("somebody", "a test"), Selection::All { topic: None, state: None });
+    let failed = [
+        outbox.begin().await.map(drop),
+        outbox.migrate().await,
+        outbox.counts().await.map(drop),
+        outbox.list(&PageRequest::default()).await.map(drop),
+        outbox.discard(&all, &why).await.map(drop),
+        outbox.redrive(&Selection::Ids(vec![outbox_core::MessageId::generate()]), &why).await.map(drop),
+        outbox.purge_history(std::time::Duration::ZERO, 1).await.map(drop),
+    ];
+    for failed in failed {
+        assert_eq!(failed.unwrap_err().kind(), StoreErrorKind::Unavailable);
+    }
+
+    tokio::time::resume();
+    proxy.heal();
+    outbox.migrate().await.unwrap();
+    outbox.begin().await.unwrap();
+}
