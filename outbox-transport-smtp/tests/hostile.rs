@@ -67,6 +67,7 @@ proptest! {
 
     #[test]
     fn addresses_of_the_plain_form_are_taken(local in "[a-z0-9!#$%&'*+/=?^_`{|}~-]{1,30}(\\.[a-z0-9_-]{1,20}){0,1}", domain in "[a-z0-9]{1,20}(-[a-z0-9]{1,5})?(\\.[a-z]{2,10}){0,3}") {
+        prop_assume!(!(local.contains("=?") && local.contains("?=")), "looks like an encoded word");
         let address = format!("{local}@{domain}");
         let guest = Mailbox::new(&address).expect("a plain address");
         prop_assert_eq!(guest.address().to_string(), address);
