@@ -19,7 +19,7 @@ use crate::arrivals::{Seen, Ticket};
 use crate::classify::{Class, class_of, reported};
 use crate::config::StatisticsHook;
 use crate::counts::Counts;
-use crate::health::Heard;
+use crate::health::{Heard, hung_up};
 
 pub(crate) struct Listener {
     number: u64,
@@ -87,6 +87,11 @@ impl Listener {
 impl ClientContext for Listener {
     /// Brokers that come and go are told at debug level: whether that matters, the dispatcher says.
     fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
+        // Without the name of the thread before it.
+        let said = text.split_once("]: ").map_or(text, |(_, said)| said);
+        if facility == "FAIL" && hung_up(said).is_some() {
+            self.heard.error(None, said);
+        }
         match level {
             RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
                 warn!(producer = self.number, facility, "librdkafka: {text}");
@@ -96,8 +101,9 @@ impl ClientContext for Listener {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        self.heard.error(reason);
-        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::Fatal) {
+        let code = error.rdkafka_error_code();
+        self.heard.error(code, reason);
+        if code == Some(RDKafkaErrorCode::Fatal) {
             self.ended.store(true, Ordering::Release);
         }
     }

@@ -66,6 +66,14 @@ pub(crate) fn checked(
     if given.get("bootstrap.servers").is_none_or(|brokers| brokers.trim().is_empty()) {
         return Err(ConfigError::NoBrokers);
     }
+    let secures = |name: &&String| name.starts_with("ssl.") || name.starts_with("sasl.");
+    if !given.contains_key("security.protocol")
+        && let Some(name) = given.keys().find(secures)
+    {
+        let reason =
+            "without `security.protocol` there is neither TLS nor a login; set it to `ssl` or `sasl_ssl`";
+        return Err(ConfigError::Property { name: name.clone(), reason });
+    }
     let is =
         |name: &str, wanted: &str| given.get(name).is_some_and(|value| value.eq_ignore_ascii_case(wanted));
     if is("security.protocol", "sasl_plaintext") && is("sasl.mechanisms", "PLAIN") && !allow_unencrypted_login
@@ -184,6 +192,15 @@ mod tests {
         ] {
             let error = check(&[(name, value)]).expect_err(name).to_string();
             assert!(error.contains(canonical(name)) && error.contains(reason), "{name}: {error}");
+        }
+    }
+
+    #[test]
+    fn what_is_for_tls_or_a_login_is_refused_where_neither_would_be() {
+        for (name, value) in [("ssl.ca.location", "/ca.pem"), ("sasl.username", "alice")] {
+            let error = check(&[(name, value)]).expect_err(name).to_string();
+            assert!(error.contains(name) && error.contains("security.protocol"), "{error}");
+            check(&[(name, value), ("security.protocol", "plaintext")]).expect("that was said");
         }
     }
 

@@ -9,7 +9,7 @@ use outbox_core::{Message, MessageId, async_trait, transport_conformance};
 use outbox_transport_kafka::KafkaTransport;
 
 use crate::gate::Gate;
-use crate::support::{Broker, Reader, free_ports, message};
+use crate::support::{Broker, Listener, Reader, free_ports, message};
 
 transport_conformance!(Kafka, needs "Apache Kafka; scripts/test runs it");
 
@@ -22,8 +22,14 @@ struct Gated {
 static GATED: LazyLock<Gated> = LazyLock::new(|| {
     let ports: [u16; 16] = free_ports();
     let gates: Vec<Gate> = ports.into_iter().map(Gate::before).collect();
-    let further: Vec<(u16, u16)> = ports.iter().zip(&gates).map(|(port, gate)| (*port, gate.port)).collect();
-    Gated { broker: Broker::start_with(&further), free: Mutex::new(gates) }
+    let listener = |(n, (port, gate)): (usize, (&u16, &Gate))| Listener {
+        name: format!("GATE{n}"),
+        protocol: "PLAINTEXT",
+        port: *port,
+        named: format!("127.0.0.1:{}", gate.port),
+    };
+    let further: Vec<Listener> = ports.iter().zip(&gates).enumerate().map(listener).collect();
+    Gated { broker: Broker::start_with(&further, "", &[]), free: Mutex::new(gates) }
 });
 
 /// A topic that takes everything, one that takes only tiny records, and one that does not exist.

@@ -57,20 +57,31 @@ pub(crate) fn free_ports<const N: usize>() -> [u16; N] {
     ports.map(|port| port.local_addr().expect("an address").port())
 }
 
+/// A port of a broker beside the one that its test asks about topics.
+pub(crate) struct Listener {
+    pub(crate) name: String,
+    /// `PLAINTEXT`, `SSL` or `SASL_SSL`.
+    pub(crate) protocol: &'static str,
+    pub(crate) port: u16,
+    /// What it tells its clients to connect to.
+    pub(crate) named: String,
+}
+
 impl Broker {
     pub(crate) fn start() -> Self {
-        Self::start_with(&[])
+        Self::start_with(&[], "", &[])
     }
 
-    /// A broker with further listeners, each by its port and the port that it names to its clients.
-    pub(crate) fn start_with(further: &[(u16, u16)]) -> Self {
+    /// A broker with further listeners, the properties that these need, and arguments for the tool that formats its
+    /// folder.
+    pub(crate) fn start_with(further: &[Listener], needed: &str, format: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let [client, controller] = free_ports();
         let (mut listeners, mut advertised, mut protocols) = (String::new(), String::new(), String::new());
-        for (n, (port, named)) in further.iter().enumerate() {
-            listeners += &format!(",GATE{n}://127.0.0.1:{port}");
-            advertised += &format!(",GATE{n}://127.0.0.1:{named}");
-            protocols += &format!(",GATE{n}:PLAINTEXT");
+        for Listener { name, protocol, port, named } in further {
+            listeners += &format!(",{name}://127.0.0.1:{port}");
+            advertised += &format!(",{name}://{named}");
+            protocols += &format!(",{name}:{protocol}");
         }
         let properties = format!(
             "process.roles=broker,controller\nnode.id=1\n\
@@ -83,14 +94,14 @@ impl Broker {
              log.dirs={}/data\n\
              offsets.topic.replication.factor=1\noffsets.topic.num.partitions=1\n\
              group.initial.rebalance.delay.ms=0\nauto.create.topics.enable=false\n\
-             log.segment.delete.delay.ms=1000\n",
+             log.segment.delete.delay.ms=1000\n{needed}",
             folder.path().display()
         );
         let file = folder.path().join("server.properties");
         std::fs::write(&file, properties).expect("written");
         let id = java("kafka.tools.StorageTool", &["random-uuid"], "");
         let file = file.display().to_string();
-        java("kafka.tools.StorageTool", &["format", "-t", id.trim(), "-c", &file], "");
+        java("kafka.tools.StorageTool", &[&["format", "-t", id.trim(), "-c", &file], format].concat(), "");
         let running = Mutex::new(Running::start(&file));
         let broker = Self { brokers: format!("127.0.0.1:{client}"), folder, running };
         broker.wait();

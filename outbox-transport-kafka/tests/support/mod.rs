@@ -6,7 +6,7 @@ mod broker;
 mod reader;
 mod story;
 
-pub(crate) use broker::{Broker, free_ports, java};
+pub(crate) use broker::{Broker, Listener, free_ports, java};
 use outbox_core::{Delivery, DeliveryReport, Message, MessageId, Outcome, Transport};
 pub(crate) use reader::{Arrived, Reader};
 pub(crate) use story::Story;
