@@ -11,15 +11,12 @@ use sqlx::{MySqlConnection, Row};
 
 use super::decode::{self, MORE};
 use super::look::look_twice;
+use super::place;
 use super::reading::{Next, Reading};
 use super::script::json_list;
 use super::statements::{GAPS, Statements};
 use super::to_json;
 use crate::micros;
-
-/// [`Place::hint`] of a fresh message and of one that was set aside.
-pub(super) const FRESH: u64 = 0;
-pub(super) const SET_ASIDE: u64 = 1;
 
 /// The most statements that one claim reads fresh messages with.
 const MOST_STATEMENTS: usize = 16;
@@ -36,10 +33,21 @@ pub(super) struct Cursor {
     slots: i64,
     /// The connection that read. A new one may lead to another server, after a failover.
     connection: u64,
+    /// The connection that read everything which the caller holds: while it lives, the server lost nothing of it.
+    pub(super) since: u64,
+    /// The connection that settles, opened while `since` lived.
+    pub(super) writer: u64,
     /// The count of a person's acts that everything the caller holds is known to follow.
     pub(super) changes: Option<i64>,
     /// Whose turn it is to read first when both fresh and due messages wait: neither may starve.
     due_first: bool,
+}
+
+impl Cursor {
+    /// When the session gets one of `slots` again, it is read from the beginning.
+    pub(super) fn forget(&mut self, slots: &[Slot]) {
+        self.slots &= !decode::bits(slots.iter().copied());
+    }
 }
 
 /// The claim, and the cursor to keep if the answer reaches the caller.
@@ -65,6 +73,8 @@ pub(super) async fn claim(
             reading: Reading::first(last_place(connection, sql).await?),
             slots,
             connection: number,
+            since: earlier.as_ref().filter(|_| !request.restart).map_or(number, |cursor| cursor.since),
+            writer: 0,
             // A claim that only reads from the beginning does not make what the caller holds any newer.
             changes: earlier.as_ref().filter(|_| !request.restart).map_or(changes, |cursor| cursor.changes),
             due_first: earlier.is_some_and(|cursor| cursor.due_first),
@@ -171,7 +181,7 @@ impl Work<'_> {
             let (mut read, mut last) = (0, i64::MIN);
             while let Some(row) = rows.try_next().await? {
                 read += 1;
-                let place = Place { slot: decode::slot(&row)?, seq: decode::seq(&row)?, hint: FRESH };
+                let place = place::fresh(decode::slot(&row)?, decode::seq(&row)?, row.try_get(MORE)?);
                 last = place.seq;
                 self.cursor.reading.passed(place.seq, self.now);
                 let mine = decode::bits([place.slot]) & self.slots != 0;
@@ -205,7 +215,7 @@ impl Work<'_> {
             return 0;
         }
         let within = |seq: &i64| ranges.iter().any(|(from, to)| (*from..=*to).contains(seq));
-        let held = self.request.held.iter().filter(|place| place.hint == FRESH).map(|place| place.seq);
+        let held = self.request.held.iter().filter(|place| place::is_fresh(place)).map(|place| place.seq);
         held.chain(self.answered.iter().copied()).filter(within).count()
     }
 
@@ -223,8 +233,9 @@ impl Work<'_> {
 
     /// The places that are due in the topics wanted, longest due first, at most `limit`; notes what is due next.
     async fn due(&mut self, connection: &mut MySqlConnection, limit: usize) -> Result<Vec<i64>, sqlx::Error> {
-        let held = self.request.held.iter().filter(|place| place.hint == SET_ASIDE).count();
-        let most = i64::try_from(limit.saturating_add(held)).unwrap_or(i64::MAX);
+        let held = self.request.held.iter().filter(|place| !place::is_fresh(place));
+        let held: HashSet<i64> = held.map(|place| place.seq).collect();
+        let most = i64::try_from(limit.saturating_add(held.len())).unwrap_or(i64::MAX);
         let mut due: Vec<(i64, i64)> = Vec::new();
         let mut from = String::new();
         // One statement for all topics would walk over all that is due, or over all that is not.
@@ -238,7 +249,7 @@ impl Work<'_> {
             if (self.request.wants)(&topic) {
                 let next = match first_due > self.now {
                     true => Some(first_due),
-                    false => self.due_in(connection, &topic, most, &mut due).await?,
+                    false => self.due_in(connection, &topic, most, &held, &mut due).await?,
                 };
                 if let Some(next) = next {
                     let next = micros::positive(next - self.now);
@@ -260,19 +271,17 @@ impl Work<'_> {
         connection: &mut MySqlConnection,
         topic: &str,
         most: i64,
+        held: &HashSet<i64>,
         due: &mut Vec<(i64, i64)>,
     ) -> Result<Option<i64>, sqlx::Error> {
-        let places: Vec<(i64, i64, i8)> = sqlx::query_as(self.sql.due_places.clone())
+        let places: Vec<(i64, i64)> = sqlx::query_as(self.sql.due_places.clone())
             .bind(topic)
             .bind(self.now)
             .bind(self.slots)
             .bind(most)
             .fetch_all(&mut *connection)
             .await?;
-        let is_free =
-            |seq: i64, slot: Slot| !self.request.held.contains(&Place { slot, seq, hint: SET_ASIDE });
-        let free = places.into_iter().filter(|(_, seq, slot)| is_free(*seq, decode::slot_of(*slot)));
-        due.extend(free.map(|(due_at, seq, _)| (due_at, seq)));
+        due.extend(places.into_iter().filter(|(_, seq)| !held.contains(seq)));
         sqlx::query_scalar(self.sql.due_next.clone())
             .bind(self.now)
             .bind(topic)
@@ -304,7 +313,7 @@ impl Work<'_> {
             }
             read += 1;
             let Some(row) = by_place.get(seq) else { continue };
-            let place = Place { slot: decode::slot(row)?, seq: *seq, hint: SET_ASIDE };
+            let place = place::set_aside(decode::slot(row)?, *seq, row.try_get(MORE + 5)?);
             let count = |column| row.try_get::<i32, _>(column).map(|count| u32::try_from(count).unwrap_or(0));
             let tally =
                 Tally { attempts: count(MORE)?, crashes: count(MORE + 1)?, in_doubt: row.try_get(MORE + 2)? };
@@ -331,7 +340,7 @@ impl Work<'_> {
         self.claim.messages.push(Claimed {
             place,
             message,
-            fresh: place.hint == FRESH,
+            fresh: place::is_fresh(&place),
             tally,
             age: micros::positive(age),
             behind,

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use outbox_core::{StoreError, StoreErrorKind};
 use sqlx::mysql::MySqlConnectOptions;
-use sqlx::{AssertSqlSafe, ConnectOptions, MySqlConnection};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, MySqlConnection};
 use tokio::sync::{Mutex, MutexGuard};
 use tokio::time::timeout;
 
@@ -76,6 +76,17 @@ impl OwnConnection {
             }
         };
         Ok(InUse { connection, slot })
+    }
+
+    /// Whether connection `number` is open still, and its server answers; waits while a call uses it.
+    pub(super) async fn lives(&self, number: u64) -> bool {
+        let mut slot = self.slot.lock().await;
+        let Some((mut connection, since)) = slot.idle.take().filter(|_| slot.opened == number) else {
+            return false;
+        };
+        let lives = connection.ping().await.is_ok();
+        slot.idle = Some((connection, since)).filter(|_| lives);
+        lives
     }
 
     /// A new connection, whatever tables there are.

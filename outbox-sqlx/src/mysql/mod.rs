@@ -13,6 +13,7 @@ mod gaps;
 mod inbox;
 mod look;
 mod migrate;
+mod place;
 mod reading;
 mod retry;
 mod script;
@@ -169,6 +170,24 @@ impl Inner {
     fn cursors(&self) -> MutexGuard<'_, HashMap<Epoch, Cursor>> {
         self.cursors.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// Whether what session `epoch` claimed is surely still there. Behind a new connection, the one numbered `writer`,
+    /// may be a server that lost commits, in a crash or since it took over from another one; but then the connection
+    /// that read them is broken too. If not, the batch is not begun, as if a person had acted.
+    async fn vouches(&self, epoch: Epoch, writer: u64) -> bool {
+        let Some((known, since)) = self.cursors().get(&epoch).map(|cursor| (cursor.writer, cursor.since))
+        else {
+            return true;
+        };
+        if known == writer {
+            return true;
+        }
+        let lives = self.reader.lives(since).await;
+        if let Some(cursor) = self.cursors().get_mut(&epoch).filter(|cursor| lives && cursor.since == since) {
+            cursor.writer = writer;
+        }
+        lives
+    }
 }
 
 /// Dropping one of these futures half-way closes the connection it used, and the server rolls back what was not
@@ -222,7 +241,10 @@ impl OutboxStore for MySqlOutbox {
         let mut tries = Tries::default();
         loop {
             let mut writer = writer.take(sql).await?;
-            let changes = self.inner.cursors().get(&epoch).and_then(|cursor| cursor.changes);
+            let mut changes = self.inner.cursors().get(&epoch).and_then(|cursor| cursor.changes);
+            if settlement.begin.is_some() && !self.inner.vouches(epoch, writer.number()).await {
+                changes = Some(settle::NEVER);
+            }
             match settle::settle(&mut writer.connection, sql, history, epoch, changes, settlement).await {
                 Ok(fence) => {
                     writer.keep();
@@ -234,6 +256,9 @@ impl OutboxStore for MySqlOutbox {
     }
 
     async fn release(&self, epoch: Epoch, slots: &[Slot]) -> Result<(), StoreError> {
+        if let Some(cursor) = self.inner.cursors().get_mut(&epoch) {
+            cursor.forget(slots);
+        }
         let Inner { sql, writer, .. } = &*self.inner;
         let mut tries = Tries::default();
         let ended = loop {

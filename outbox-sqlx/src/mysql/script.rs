@@ -35,6 +35,11 @@ impl Script {
         self.fill(word, &json_list(numbers))
     }
 
+    /// Puts a JSON list of pairs of numbers in the place of `{word}`, which stands in quotes.
+    pub(super) fn pairs(self, word: &str, pairs: impl IntoIterator<Item = (i64, i64)>) -> Self {
+        self.fill(word, &json_pairs(pairs))
+    }
+
     /// Puts a value in the place of `{word}`.
     pub(super) fn value(self, word: &str, value: Value<'_>) -> Self {
         let mut text = String::new();
@@ -140,6 +145,17 @@ pub(super) fn json_list(numbers: impl IntoIterator<Item = i64>) -> String {
             text.push(',');
         }
         let _ = write!(text, "{number}");
+    }
+    text.push(']');
+    text
+}
+
+/// Pairs of numbers as the statements take them.
+pub(super) fn json_pairs(pairs: impl IntoIterator<Item = (i64, i64)>) -> String {
+    let mut text = String::from("[");
+    for (first, second) in pairs {
+        text.push_str(if text.len() > 1 { ",[" } else { "[" });
+        let _ = write!(text, "{first},{second}]");
     }
     text.push(']');
     text

@@ -6,11 +6,13 @@ use futures_util::TryStreamExt;
 use outbox_core::{Batch, Epoch, Fence, Place, Settlement, Verdict};
 use sqlx::{Connection, Either, MySqlConnection, Row};
 
-use super::claim::FRESH;
-use super::script::{Script, Value, json_list};
+use super::script::{Script, Value, json_list, json_pairs};
 use super::statements::Statements;
-use super::{decode, set_aside, to_json};
+use super::{decode, place, set_aside, to_json};
 use crate::set_aside::SetAside;
+
+/// A count of a person's acts that no session has.
+pub(super) const NEVER: i64 = -1;
 
 /// Writes `settlement`. `changes` is the count of a person's acts that the caller's claims are known to follow.
 pub(super) async fn settle(
@@ -42,8 +44,9 @@ pub(super) async fn settle(
     };
     let now: i64 = fence.try_get(0)?;
     let since: i64 = fence.try_get(1)?;
-    delivered(&mut tx, sql, history, now, settlement.verdicts).await?;
-    let others: Vec<SetAside<'_>> = settlement.verdicts.iter().filter_map(SetAside::by).collect();
+    let verdicts = still_there(&mut tx, sql, settlement.verdicts).await?;
+    delivered(&mut tx, sql, history, now, &verdicts).await?;
+    let others: Vec<SetAside<'_>> = verdicts.iter().copied().filter_map(SetAside::by).collect();
     let changed = changes.is_some_and(|changes| changes != since);
     // An earlier try, whose answer was lost, may have begun what is not begun now.
     let unbegun = settlement.begin.filter(|_| changed).map(|batch| batch.number);
@@ -69,12 +72,13 @@ pub(super) async fn settle(
     Ok(if unbegun.is_some() { Fence::Changed } else { Fence::Held })
 }
 
-/// The places in their order, if every verdict says of a fresh message that it was delivered.
-fn fresh_and_delivered(verdicts: &[(Place, Verdict)]) -> Option<Vec<i64>> {
+/// The places in their order, each with its mark, if every verdict says of a fresh message that it was delivered.
+fn fresh_and_delivered(verdicts: &[(Place, Verdict)]) -> Option<Vec<(i64, i64)>> {
     let place = |(place, verdict): &(Place, Verdict)| {
-        (place.hint == FRESH && matches!(verdict, Verdict::Delivered { .. })).then_some(place.seq)
+        let delivered = place::is_fresh(place) && matches!(verdict, Verdict::Delivered { .. });
+        delivered.then_some((place.seq, place::mark(place)))
     };
-    let mut places: Vec<i64> = verdicts.iter().map(place).collect::<Option<_>>()?;
+    let mut places: Vec<(i64, i64)> = verdicts.iter().map(place).collect::<Option<_>>()?;
     places.sort_unstable();
     Some(places)
 }
@@ -90,19 +94,19 @@ async fn settle_delivered(
     changes: Option<i64>,
     settlement: &Settlement<'_>,
     slots: i64,
-    delivered: Vec<i64>,
+    delivered: Vec<(i64, i64)>,
 ) -> Result<Option<Fence>, sqlx::Error> {
     /// The position of the statement in the script that deletes the messages.
     const DELETE: usize = 4;
     let next = settlement.begin;
     let count = delivered.len() as u64;
-    let receipts = if history { receipts(settlement.verdicts)? } else { "[]".to_owned() };
+    let receipts = if history { receipts(settlement.verdicts.iter())? } else { "[]".to_owned() };
     let script = Script::new(&sql.settle_delivered)
         .number("changes", changes)
         .number("epoch", Some(epoch.0))
         .number("slots", Some(slots))
         .value("receipts", Value::Text(Some(&receipts)))
-        .list("places", delivered)
+        .pairs("places", delivered)
         .list("ended", settlement.ended.iter().map(|number| number.0))
         .number("batch", next.map(|batch| batch.number.0))
         .number("alone", Some(next.is_some_and(|batch| batch.alone).into()))
@@ -126,6 +130,21 @@ async fn settle_delivered(
         (true, true, true) => Some(Fence::Held),
         _ => None,
     })
+}
+
+/// The verdicts on messages that have their places still; what becomes of the others, nobody here can say.
+async fn still_there<'v>(
+    tx: &mut MySqlConnection,
+    sql: &Statements,
+    verdicts: &'v [(Place, Verdict)],
+) -> Result<Vec<&'v (Place, Verdict)>, sqlx::Error> {
+    if verdicts.is_empty() {
+        return Ok(Vec::new());
+    }
+    let marked = json_pairs(verdicts.iter().map(|(place, _)| (place.seq, place::mark(place))));
+    let there: Vec<i64> = sqlx::query_scalar(sql.still_there.clone()).bind(marked).fetch_all(tx).await?;
+    let there: HashSet<i64> = there.into_iter().collect();
+    Ok(verdicts.iter().filter(|(place, _)| there.contains(&place.seq)).collect())
 }
 
 /// The slots that a settlement is about, a bit each.
@@ -174,16 +193,16 @@ async fn delivered(
     sql: &Statements,
     history: bool,
     now: i64,
-    verdicts: &[(Place, Verdict)],
+    verdicts: &[&(Place, Verdict)],
 ) -> Result<(), sqlx::Error> {
     let (mut fresh, mut others) = (Vec::with_capacity(verdicts.len()), Vec::new());
     for (place, verdict) in verdicts {
         if matches!(verdict, Verdict::Delivered { .. }) {
-            if place.hint == FRESH { fresh.push(place.seq) } else { others.push(place.seq) }
+            if place::is_fresh(place) { fresh.push(place.seq) } else { others.push(place.seq) }
         }
     }
     if history && !(fresh.is_empty() && others.is_empty()) {
-        let receipts = receipts(verdicts)?;
+        let receipts = receipts(verdicts.iter().copied())?;
         sqlx::query(sql.history_delivered.clone()).bind(now).bind(receipts).execute(&mut *tx).await?;
     }
     if !fresh.is_empty() && delete(tx, sql, &mut fresh).await? < fresh.len() as u64 {
@@ -224,13 +243,13 @@ pub(super) async fn delete_deferred(
     Ok(keys)
 }
 
-/// The places that were delivered, and their receipts, as JSON.
-fn receipts(verdicts: &[(Place, Verdict)]) -> Result<String, sqlx::Error> {
-    let receipt = |(place, verdict): &'_ (Place, Verdict)| match verdict {
-        Verdict::Delivered { receipt } => Some((place.seq, receipt.clone())),
+/// The places that were delivered, their receipts, and their marks, as JSON.
+fn receipts<'v>(verdicts: impl Iterator<Item = &'v (Place, Verdict)>) -> Result<String, sqlx::Error> {
+    let receipt = |(place, verdict): &'v (Place, Verdict)| match verdict {
+        Verdict::Delivered { receipt } => Some((place.seq, receipt.as_deref(), place::mark(place))),
         _ => None,
     };
-    let mut receipts: Vec<(i64, Option<String>)> = verdicts.iter().filter_map(receipt).collect();
+    let mut receipts: Vec<(i64, Option<&str>, i64)> = verdicts.filter_map(receipt).collect();
     receipts.sort_unstable();
     to_json(&receipts)
 }

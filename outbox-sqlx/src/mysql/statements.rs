@@ -19,7 +19,7 @@ statements! {
     lock_leases lock_schema look new_session next_place old_acts old_history
     old_idempotency old_inbox open_batches orphans over_batches over_sessions owners
     places_of_ids places_of_states places_twice raise_changes record_discard record_redrive redrivable redrive_dead
-    renew_session schema_version set_aside_again set_aside_fresh set_keys settle_delivered standing start_anew take_slots tidy_acts
+    renew_session schema_version set_aside_again set_aside_fresh set_keys settle_delivered standing start_anew still_there take_slots tidy_acts
     tidy_history tidy_idempotency tidy_inbox unblocked_keys wait_behind whereabouts without_front
 }
 

@@ -95,6 +95,15 @@ impl Database {
         sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&self.pool).await.unwrap();
     }
 
+    /// Breaks every connection to the database but that which does it.
+    pub(crate) async fn cut(&self) {
+        let others =
+            "SELECT GROUP_CONCAT(CONCAT('KILL ', id) SEPARATOR ';') FROM information_schema.processlist
+            WHERE db = DATABASE() AND id <> CONNECTION_ID()";
+        let kill: String = sqlx::query_scalar(others).fetch_one(&self.pool).await.unwrap();
+        on_server(kill).await.unwrap();
+    }
+
     pub(crate) async fn number(&self, sql: &'static str) -> i64 {
         sqlx::query_scalar(sql).fetch_one(&self.pool).await.unwrap()
     }

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use outbox_core::Enqueue;
+use outbox_core::{
+    Batch, BatchNo, Claimed, DeliveryError, Enqueue, FailureNote, Fence, OnDead, OutboxStore, Settlement,
+    StoreError, Verdict,
+};
 use sqlx::AssertSqlSafe;
 
 use crate::fixture::{Database, Session, message, texts};
@@ -347,4 +350,59 @@ async fn foreign_transactions_that_stay_open_hold_up_nothing() {
     late.commit().await.unwrap();
     assert_eq!(session.drain(10).await, ["late"]);
     drop((reader, writer));
+}
+
+#[tokio::test]
+#[ignore = "needs TEST_MYSQL_URL; scripts/test starts a server"]
+async fn what_was_read_before_the_connections_broke_is_read_again_before_it_is_begun() {
+    let database = Database::new().await;
+    let mut session = Session::start(&database.outbox).await;
+    database.send(&[message("a", "1"), message("b", "2"), message("c", "3")]).await;
+    let claimed = session.try_claim(10, true).await.unwrap().messages;
+    assert_eq!(begin(&session, 1, &claimed[..1]).await.unwrap(), Fence::Held);
+
+    // A failover as a dispatcher sees it: a commit that was not replicated is gone, and so are the connections.
+    database.execute("DELETE FROM outbox_messages WHERE message_key = 'b'").await;
+    database.cut().await;
+    begin(&session, 2, &claimed[1..]).await.unwrap_err();
+    assert_eq!(begin(&session, 2, &claimed[1..]).await.unwrap(), Fence::Changed);
+    assert_eq!(database.number("SELECT COUNT(*) FROM outbox_journal").await, 1);
+    session.held.retain(|place| *place == claimed[0].place);
+    let again = session.try_claim(10, true).await.unwrap().messages;
+    assert_eq!(texts(&again), ["3"]);
+    assert_eq!(begin(&session, 3, &again).await.unwrap(), Fence::Held);
+}
+
+#[tokio::test]
+#[ignore = "needs TEST_MYSQL_URL; scripts/test starts a server"]
+async fn a_verdict_on_a_message_that_a_failover_lost_does_nothing_to_the_one_that_got_its_place() {
+    for keeps_history in [false, true] {
+        let database = Database::with(|outbox| outbox.history(keeps_history)).await;
+        let mut session = Session::start(&database.outbox).await;
+        database.send(&[message("a", "lost 1"), message("b", "lost 2"), message("c", "lost 3")]).await;
+        let claimed = session.try_claim(10, true).await.unwrap().messages;
+        assert_eq!(begin(&session, 1, &claimed).await.unwrap(), Fence::Held);
+        database.execute("UPDATE outbox_messages SET id = UNHEX(MD5(seq)), payload = 'another'").await;
+        let delivered = Verdict::Delivered { receipt: None };
+        let failure = FailureNote::new(1, "permanent", &DeliveryError::new("refused"));
+        let dead = Verdict::Dead { tally: claimed[2].tally, failure, then: OnDead::Skip };
+        for verdicts in [
+            vec![(claimed[0].place, delivered.clone())],
+            vec![(claimed[1].place, delivered), (claimed[2].place, dead)],
+        ] {
+            let settlement = Settlement { verdicts: &verdicts, ..Settlement::default() };
+            assert_eq!(session.outbox.settle(session.owned.epoch, &settlement).await.unwrap(), Fence::Held);
+        }
+        assert_eq!(database.number("SELECT COUNT(*) FROM outbox_history").await, 0);
+        session.held.clear();
+        let again = session.try_claim(10, true).await.unwrap().messages;
+        assert_eq!(texts(&again), ["another", "another", "another"]);
+    }
+}
+
+async fn begin(session: &Session, number: i64, claimed: &[Claimed]) -> Result<Fence, StoreError> {
+    let places = claimed.iter().map(|claimed| claimed.place).collect();
+    let batch = Batch { number: BatchNo(number), places, alone: false };
+    let settlement = Settlement { begin: Some(&batch), ..Settlement::default() };
+    session.outbox.settle(session.owned.epoch, &settlement).await
 }

@@ -11,7 +11,7 @@ SELECT m.seq, m.partition_no, IF((mine.slots >> m.partition_no) & 1, m.id, NULL)
     IF((mine.slots >> m.partition_no) & 1, m.idempotency_key, NULL),
     IF((mine.slots >> m.partition_no) & 1, m.not_before, NULL),
     IF((mine.slots >> m.partition_no) & 1, m.created_at, NULL),
-    IF((mine.slots >> m.partition_no) & 1, m.payload, NULL)
+    IF((mine.slots >> m.partition_no) & 1, m.payload, NULL), CRC32(m.id)
 FROM (SELECT CAST(? AS SIGNED) AS slots) AS mine
 STRAIGHT_JOIN outbox_messages AS m FORCE INDEX (PRIMARY)
 WHERE (m.seq > ? AND m.seq <= ?)

@@ -17,12 +17,13 @@ SELECT m.seq, m.id, m.topic, m.message_type, m.message_key, 'delivered', 0, 0, F
     m.created_at, TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6))
 FROM JSON_TABLE({receipts}, '$[*]' COLUMNS (
     seq BIGINT PATH '$[0]',
-    receipt LONGTEXT CHARACTER SET utf8mb4 PATH '$[1]')) AS v
-STRAIGHT_JOIN outbox_messages AS m FORCE INDEX (PRIMARY) ON m.seq = v.seq
+    receipt LONGTEXT CHARACTER SET utf8mb4 PATH '$[1]',
+    mark BIGINT PATH '$[2]')) AS v
+STRAIGHT_JOIN outbox_messages AS m FORCE INDEX (PRIMARY) ON m.seq = v.seq AND CRC32(m.id) = v.mark
 WHERE @outbox_held;
 DELETE m
-FROM JSON_TABLE('{places}', '$[*]' COLUMNS (seq BIGINT PATH '$')) AS v
-STRAIGHT_JOIN outbox_messages AS m FORCE INDEX (PRIMARY) ON m.seq = v.seq
+FROM JSON_TABLE('{places}', '$[*]' COLUMNS (seq BIGINT PATH '$[0]', mark BIGINT PATH '$[1]')) AS v
+STRAIGHT_JOIN outbox_messages AS m FORCE INDEX (PRIMARY) ON m.seq = v.seq AND CRC32(m.id) = v.mark
 WHERE @outbox_held;
 DELETE j
 FROM JSON_TABLE('{ended}', '$[*]' COLUMNS (batch_no BIGINT PATH '$')) AS v
