@@ -39,6 +39,13 @@ pub(super) struct Cursor {
     due_first: bool,
 }
 
+impl Cursor {
+    /// When the session gets one of `slots` again, it is read from the beginning.
+    pub(super) fn forget(&mut self, slots: &[Slot]) {
+        self.slots.retain(|known| slots.iter().all(|slot| decode::number_of(*slot) != *known));
+    }
+}
+
 /// The claim, and the cursor to keep if the answer reaches the caller.
 pub(super) async fn claim(
     connection: &mut PgConnection,

@@ -321,6 +321,9 @@ impl OutboxStore for PostgresOutbox {
     }
 
     async fn release(&self, epoch: Epoch, slots: &[Slot]) -> Result<(), StoreError> {
+        if let Some(cursor) = self.inner.cursors().get_mut(&epoch) {
+            cursor.forget(slots);
+        }
         let Inner { sql, writer, .. } = &*self.inner;
         let mut writer = writer.take(sql).await?;
         let failed = |error| store_error("give the lease back", error);

@@ -126,3 +126,22 @@ async fn a_claim_beside_other_slots_and_many_gaps_answers_each_message_once() {
     assert_eq!(places.len(), 100, "no place comes twice");
     drop(second);
 }
+
+#[tokio::test]
+#[ignore = "needs TEST_MYSQL_URL; scripts/test starts a server"]
+async fn a_slot_given_back_and_regained_between_two_claims_is_read_from_the_beginning() {
+    let database = Database::new().await;
+    let mut first = Session::start(&database.outbox).await;
+    assert!(first.claim(10).await.is_empty());
+    let messages: Vec<_> = (0..50).map(|n| message(&format!("key {n}"), &n.to_string())).collect();
+    database.send(&messages).await;
+    assert_eq!(first.claim(100).await.len(), 50);
+    first.outbox.release(first.owned.epoch, &first.owned.slots[8..]).await.unwrap();
+    // What it held of them is another session's affair by now.
+    first.held.retain(|place| place.slot.0 < 8);
+    let kept = first.held.len();
+    assert!((1..50).contains(&kept), "{kept}");
+    first.renew_for(LEASE).await;
+    assert_eq!(first.owned.slots, all());
+    assert_eq!(first.claim(100).await.len(), 50 - kept, "what the slots hold comes again");
+}

@@ -80,3 +80,22 @@ async fn many_that_take_over_at_once_share_without_a_slot_twice() {
     slots.sort_unstable();
     assert_eq!(slots, all(), "every slot is owned, by one session each");
 }
+
+#[tokio::test]
+#[ignore = "needs TEST_POSTGRES_URL; scripts/test starts a server"]
+async fn a_slot_given_back_and_regained_between_two_claims_is_read_from_the_beginning() {
+    let schema = Schema::new().await;
+    let mut first = Session::start(&schema.outbox).await;
+    assert!(first.claim(10).await.is_empty());
+    let messages: Vec<_> = (0..50).map(|n| message(&format!("key {n}"), &n.to_string())).collect();
+    schema.send(&messages).await;
+    assert_eq!(first.claim(100).await.len(), 50);
+    first.outbox.release(first.owned.epoch, &first.owned.slots[8..]).await.unwrap();
+    // What it held of them is another session's affair by now.
+    first.held.retain(|place| place.slot.0 < 8);
+    let kept = first.held.len();
+    assert!((1..50).contains(&kept), "{kept}");
+    first.renew_for(LEASE).await;
+    assert_eq!(first.owned.slots, all());
+    assert_eq!(first.claim(100).await.len(), 50 - kept, "what the slots hold comes again");
+}
