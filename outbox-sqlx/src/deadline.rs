@@ -29,15 +29,16 @@ pub(crate) async fn within<T>(
     })
 }
 
-/// Waits for `commit`. Where no answer comes, says that nobody knows what became of the transaction; `otherwise` tells
-/// of other errors.
+/// Waits for `commit`. Where no answer comes, or the server answers by an error that is `lost`, says that nobody knows
+/// what became of the transaction; `otherwise` tells of other errors.
 pub(crate) async fn commit(
     commit: impl Future<Output = Result<(), sqlx::Error>>,
+    lost: impl FnOnce(&sqlx::Error) -> bool,
     otherwise: impl FnOnce(sqlx::Error) -> StoreError,
 ) -> Result<(), StoreError> {
     const UNKNOWN: &str = "it is unknown whether the transaction was committed; look before you repeat it";
     match timeout(COMMIT, commit).await {
-        Ok(Err(error @ (sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::WorkerCrashed))) => {
+        Ok(Err(error)) if lost(&error) => {
             let text = format!("could not commit: the connection broke, and {UNKNOWN}");
             Err(StoreError::new(StoreErrorKind::Unavailable, text).with_source(error))
         }

@@ -24,6 +24,21 @@ pub(super) fn was_in_the_way(error: &sqlx::Error) -> bool {
     matches!(number(error), 1205 | 1213 | 1020)
 }
 
+/// Whether the server ended the connection or the call, or the connection broke: what became of a commit that was on its
+/// way, nobody can say.
+pub(super) fn is_lost(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Database(_) => {
+            let ended = matches!(number(error), 1053 | 1077..=1080 | 1317 | 1927 | 1969 | 3024 | 4031);
+            ended || sql_state(error).starts_with("08")
+        }
+        sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => {
+            true
+        }
+        _ => false,
+    }
+}
+
 /// Whether a key of a unique index is there already.
 pub(super) fn is_duplicate(error: &sqlx::Error) -> bool {
     number(error) == 1062

@@ -45,7 +45,7 @@ use crate::statement::{DEFAULT_PREFIX, check_prefix};
 
 use claim::Cursor;
 use connection::OwnConnection;
-use error::store_error;
+use error::{is_lost, store_error};
 use retry::Tries;
 use statements::Statements;
 
@@ -155,7 +155,7 @@ impl MySqlOutbox {
     /// [`StoreError`]; when the connection broke, or no answer came within a minute, it is unknown whether the
     /// transaction was committed, and the error says so.
     pub async fn commit(&self, tx: Transaction<'_, MySql>) -> Result<(), StoreError> {
-        deadline::commit(tx.commit(), |error| store_error("commit", error)).await?;
+        deadline::commit(tx.commit(), is_lost, |error| store_error("commit", error)).await?;
         self.wake();
         Ok(())
     }

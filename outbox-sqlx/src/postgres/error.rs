@@ -18,6 +18,21 @@ pub(super) fn store_error(what: &str, error: sqlx::Error) -> StoreError {
     StoreError::new(kind, format!("could not {what}: {advice}")).with_source(error)
 }
 
+/// Whether the server ended the connection, or it broke: what became of a commit that was on its way, nobody can say.
+/// A server that is told to end while a commit waits for replicas has committed, and answers that it is shutting down.
+pub(super) fn is_lost(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Database(database) => {
+            let state = database.code().unwrap_or_default();
+            state.starts_with("08") || state.starts_with("57P") || state == "40003"
+        }
+        sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => {
+            true
+        }
+        _ => false,
+    }
+}
+
 /// By the SQLSTATE, <https://www.postgresql.org/docs/current/errcodes-appendix.html>.
 fn of_state(state: &str) -> (StoreErrorKind, &'static str) {
     use StoreErrorKind::{Other, Schema, Unavailable};

@@ -44,7 +44,7 @@ use crate::statement::check_prefix;
 use claim::Cursor;
 use connection::{OwnConnection, OwnOptions};
 use enqueue::without_nul;
-use error::store_error;
+use error::{is_lost, store_error};
 use listen::Ear;
 use notify::Notifier;
 use statements::Statements;
@@ -202,7 +202,7 @@ impl PostgresOutbox {
     /// [`StoreError`]; when the connection broke, or no answer came within a minute, it is unknown whether the
     /// transaction was committed, and the error says so.
     pub async fn commit(&self, tx: Transaction<'_, Postgres>) -> Result<(), StoreError> {
-        deadline::commit(tx.commit(), |error| store_error("commit", error)).await?;
+        deadline::commit(tx.commit(), is_lost, |error| store_error("commit", error)).await?;
         self.wake();
         Ok(())
     }

@@ -48,3 +48,17 @@ async fn every_call_ends_on_a_server_that_goes_silent() {
     outbox.migrate().await.unwrap();
     outbox.begin().await.unwrap();
 }
+
+#[tokio::test]
+#[ignore = "needs TEST_MYSQL_URL; scripts/test starts a server"]
+async fn of_a_commit_that_the_server_ended_the_outcome_is_unknown() {
+    let database = Database::new().await;
+    let mut tx = database.outbox.begin().await.unwrap();
+    database.outbox.enqueue(&mut tx, &[message("k", "1")]).await.unwrap();
+    database.cut().await;
+    let error = database.outbox.commit(tx).await.unwrap_err();
+    assert_eq!(error.kind(), StoreErrorKind::Unavailable);
+    assert!(error.to_string().contains("unknown whether the transaction was committed"), "{error}");
+    let database = std::error::Error::source(&error).and_then(|source| source.downcast_ref::<sqlx::Error>());
+    assert!(matches!(database, Some(sqlx::Error::Database(_) | sqlx::Error::Io(_))), "{database:?}");
+}

@@ -94,6 +94,13 @@ impl Schema {
         sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&self.pool).await.unwrap();
     }
 
+    /// Breaks every connection of the outbox and its pool but that which does it.
+    pub(crate) async fn cut(&self) {
+        let others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+            WHERE application_name = $1 AND pid <> pg_backend_pid()";
+        sqlx::query(others).bind(&self.name).execute(&self.pool).await.unwrap();
+    }
+
     pub(crate) async fn number(&self, sql: &'static str) -> i64 {
         sqlx::query_scalar(sql).fetch_one(&self.pool).await.unwrap()
     }

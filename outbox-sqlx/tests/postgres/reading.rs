@@ -298,12 +298,7 @@ async fn what_was_read_before_the_connections_broke_is_read_again_before_it_is_b
 
     // A crash of the server as a dispatcher sees it: a commit that was not durable is gone, and so are the connections.
     schema.execute("DELETE FROM outbox_messages WHERE message_key = 'b'").await;
-    let cut = format!(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
-         WHERE application_name = '{}' AND pid <> pg_backend_pid()",
-        schema.name
-    );
-    schema.execute(&cut).await;
+    schema.cut().await;
     begin(&session, 2, &claimed[1..]).await.unwrap_err();
     assert_eq!(begin(&session, 2, &claimed[1..]).await.unwrap(), Fence::Changed);
     assert_eq!(schema.number("SELECT count(*) FROM outbox_journal").await, 1);
