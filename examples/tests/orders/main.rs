@@ -4,11 +4,18 @@
 
 mod domain;
 mod program;
+mod receiving;
 
 #[path = "../support/mod.rs"]
 mod support;
 
 // The modules of the program that are tried by themselves, where they expect each other to be.
+#[allow(dead_code, unreachable_pub, reason = "the program uses all of it")]
+#[path = "../../orders/consumer.rs"]
+mod consumer;
+#[allow(dead_code, unreachable_pub, reason = "the program uses all of it")]
+#[path = "../../orders/crash.rs"]
+mod crash;
 #[allow(dead_code, unreachable_pub, reason = "the program uses all of it")]
 #[path = "../../orders/database/mod.rs"]
 mod database;
@@ -18,6 +25,9 @@ mod messages;
 #[allow(dead_code, unreachable_pub, reason = "the program uses all of it")]
 #[path = "../../orders/orders.rs"]
 mod orders;
+#[allow(dead_code, unreachable_pub, reason = "the program uses all of it")]
+#[path = "../../orders/record.rs"]
+mod record;
 #[allow(dead_code, unreachable_pub, reason = "the program uses all of it")]
 #[path = "../../orders/work.rs"]
 mod work;

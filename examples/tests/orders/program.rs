@@ -22,13 +22,13 @@ use crate::messages::topic;
 use crate::support::{PATIENCE, built_with, run, server};
 
 /// A broker as long as this value lives. It may not move, so it stays on a thread of its own.
-struct Broker {
-    address: String,
+pub(crate) struct Broker {
+    pub(crate) address: String,
     _end: mpsc::Sender<()>,
 }
 
 impl Broker {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let (end, ended) = mpsc::channel::<()>();
         let (told, address) = mpsc::channel();
         std::thread::spawn(move || {
@@ -57,6 +57,14 @@ impl World {
         let (data, broker) = (tempfile::tempdir().expect("a folder"), Broker::start());
         let (brokers, topic_prefix) = (broker.address.clone(), String::new());
         Self { data, brokers, topic_prefix, database_url: None, _broker: Some(broker) }
+    }
+
+    /// On the broker of `scripts/services`, with topics of its own.
+    fn on_the_real_broker() -> Self {
+        let topic_prefix = format!("orders_{}.", Uuid::now_v7().simple());
+        let data = tempfile::tempdir().expect("a folder");
+        let brokers = variable("TEST_KAFKA_BROKERS");
+        Self { data, brokers, topic_prefix, database_url: None, _broker: None }
     }
 
     /// The program, with `orders` new orders.
@@ -92,6 +100,17 @@ impl World {
         self.finish(20).await;
         let published = self.assert_worked_once().await;
         assert!(self.records() > published as i64, "some were sent twice");
+    }
+
+    /// The same, with a database of its own on that server.
+    async fn survive_on(self, server: &str) {
+        let server = variable(server);
+        let name = format!("orders_{}", Uuid::now_v7().simple());
+        let (start, _) = server.rsplit_once('/').expect("the URL names a database");
+        let url = format!("{start}/{name}");
+        server::create(&url).await;
+        Self { database_url: Some(url), ..self }.is_survived().await;
+        server::remove(&server, &name).await;
     }
 
     async fn query(&self, sql: &'static str) -> Vec<AnyRow> {
@@ -216,32 +235,25 @@ async fn killed_at_any_moment_it_loses_nothing_and_works_once() {
 #[tokio::test]
 #[ignore = "needs PostgreSQL; scripts/test runs it"]
 async fn on_postgresql_it_survives_the_same() {
-    is_survived_on("TEST_POSTGRES_URL").await;
+    World::new().survive_on("TEST_POSTGRES_URL").await;
 }
 
 #[tokio::test]
 #[ignore = "needs MariaDB; scripts/test runs it"]
 async fn on_mariadb_it_survives_the_same() {
-    is_survived_on("TEST_MYSQL_URL").await;
-}
-
-async fn is_survived_on(server: &str) {
-    let server = variable(server);
-    let name = format!("orders_{}", Uuid::now_v7().simple());
-    let (start, _) = server.rsplit_once('/').expect("the URL names a database");
-    let url = format!("{start}/{name}");
-    server::create(&url).await;
-    World { database_url: Some(url), ..World::new() }.is_survived().await;
-    server::remove(&server, &name).await;
+    World::new().survive_on("TEST_MYSQL_URL").await;
 }
 
 #[tokio::test]
 #[ignore = "needs Kafka; scripts/test runs it"]
 async fn on_a_real_broker_it_survives_the_same() {
-    let topic_prefix = format!("orders_{}.", Uuid::now_v7().simple());
-    let data = tempfile::tempdir().expect("a folder");
-    let brokers = variable("TEST_KAFKA_BROKERS");
-    World { data, brokers, topic_prefix, database_url: None, _broker: None }.is_survived().await;
+    World::on_the_real_broker().is_survived().await;
+}
+
+#[tokio::test]
+#[ignore = "needs PostgreSQL and Kafka; scripts/test runs it"]
+async fn on_postgresql_and_a_real_broker_it_survives_the_same() {
+    World::on_the_real_broker().survive_on("TEST_POSTGRES_URL").await;
 }
 
 /// What names a server, as `scripts/services` sets it.
