@@ -6,6 +6,8 @@ mod domain;
 mod program;
 mod receiving;
 
+#[path = "../../../outbox-transport-kafka/tests/support/python.rs"]
+mod python;
 #[path = "../support/mod.rs"]
 mod support;
 

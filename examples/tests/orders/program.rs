@@ -12,6 +12,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{FutureProducer, FutureRecord};
+use serde_json::Value;
 use sqlx::any::AnyRow;
 use sqlx::{AnyConnection, Connection, Row};
 use tempfile::TempDir;
@@ -19,6 +20,7 @@ use tokio::process::Command;
 use uuid::Uuid;
 
 use crate::messages::topic;
+use crate::python::read_by_python;
 use crate::support::{PATIENCE, built_with, run, server};
 
 /// A broker as long as this value lives. It may not move, so it stays on a thread of its own.
@@ -254,6 +256,33 @@ async fn on_a_real_broker_it_survives_the_same() {
 #[ignore = "needs PostgreSQL and Kafka; scripts/test runs it"]
 async fn on_postgresql_and_a_real_broker_it_survives_the_same() {
     World::on_the_real_broker().survive_on("TEST_POSTGRES_URL").await;
+}
+
+#[tokio::test]
+#[ignore = "needs Kafka and kafka-python; scripts/test runs it"]
+async fn on_a_real_broker_python_reads_what_was_published() {
+    let world = World::on_the_real_broker();
+    world.finish(3).await;
+    let topics = topic::ALL.map(|topic| format!("{}{topic}", world.topic_prefix));
+    let records = read_by_python(&world.brokers, &topics.each_ref().map(String::as_str));
+    let sql =
+        "select lower(cast(message_id as char(36))), lower(cast(order_id as char(36))) from order_message";
+    let published = world.query(sql).await;
+    let published: BTreeMap<String, String> = published.iter().map(|row| (row.get(0), row.get(1))).collect();
+    assert_eq!(records.len(), published.len(), "each message is there once");
+    for record in records {
+        let headers: BTreeMap<String, String> =
+            serde_json::from_value(record["headers"].clone()).expect("names and values");
+        let order = &published[&headers["outbox-id"]];
+        assert_eq!(record["key"], **order, "the key is the order");
+        assert_eq!(record["partition"], record["chosen"], "where Python would send it");
+        let value: Value = serde_json::from_str(record["value"].as_str().expect("a value")).expect("JSON");
+        assert_eq!(value["order"], **order);
+        let names = ["outbox-type", "outbox-created-at", "content-type", "correlation-id", "causation-id"];
+        for name in names {
+            assert!(headers.contains_key(name), "{name} is in {headers:?}");
+        }
+    }
 }
 
 /// What names a server, as `scripts/services` sets it.

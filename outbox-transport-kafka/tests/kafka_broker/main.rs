@@ -8,3 +8,4 @@ mod conformance;
 mod faults;
 mod gate;
 mod java;
+mod python;

@@ -3,11 +3,13 @@
 #![allow(dead_code, unused_imports)]
 
 mod broker;
+mod python;
 mod reader;
 mod story;
 
 pub(crate) use broker::{Broker, Listener, free_ports, java};
 use outbox_core::{Delivery, DeliveryReport, Message, MessageId, Outcome, Transport};
+pub(crate) use python::read_by_python;
 pub(crate) use reader::{Arrived, Reader};
 pub(crate) use story::Story;
 
