@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use outbox_core::*;
@@ -26,6 +26,10 @@ struct Bent {
     next_due: Option<Duration>,
     claims: Arc<AtomicU64>,
     fails: Arc<AtomicBool>,
+    /// A settlement with more verdicts never ends.
+    most_verdicts: usize,
+    /// The most verdicts that one settlement had.
+    largest: Arc<AtomicUsize>,
 }
 
 impl Bent {
@@ -40,6 +44,8 @@ impl Bent {
             next_due: None,
             claims: Arc::default(),
             fails: Arc::default(),
+            most_verdicts: usize::MAX,
+            largest: Arc::default(),
         }
     }
 }
@@ -83,6 +89,11 @@ impl OutboxStore for Bent {
         Ok(claim)
     }
     async fn settle(&self, epoch: Epoch, settlement: &Settlement<'_>) -> Result<Fence, StoreError> {
+        self.largest.fetch_max(settlement.verdicts.len(), Ordering::SeqCst);
+        if settlement.verdicts.len() > self.most_verdicts {
+            // Too much for the deadline.
+            std::future::pending::<()>().await;
+        }
         self.inner.settle(epoch, settlement).await
     }
     async fn release(&self, epoch: Epoch, slots: &[Slot]) -> Result<(), StoreError> {
@@ -424,4 +435,31 @@ async fn shutdown_counts_what_was_delivered_and_could_not_be_settled() {
         Err(DispatchError::Unfinished { in_flight: 1, .. }) => {}
         other => panic!("{other:?}"),
     }
+}
+
+#[tokio::test]
+async fn a_long_line_is_set_aside_in_parts_that_the_store_can_write_within_its_deadline() {
+    const BEHIND: u64 = 1_500;
+    let outbox = MemoryOutbox::new();
+    commit(&outbox, &(0..=BEHIND).map(|n| message("orders", Some("k"), n)).collect::<Vec<_>>()).await;
+    commit(&outbox, &[message("orders", Some("other"), 9_999)]).await;
+    let refuses = Arc::new(AtomicBool::new(true));
+    let head = Arc::clone(&refuses);
+    let log = Recorder::new(move |delivery| {
+        match text_of(&delivery.message) == "0" && head.load(Ordering::SeqCst) {
+            true => Outcome::transient("not yet"),
+            false => Outcome::delivered(),
+        }
+    });
+    let store = Bent { most_verdicts: 30, ..Bent::new(outbox.clone()) };
+    let settings =
+        Settings { batch: 100, max_held: 500, store_deadline: Duration::from_millis(20), ..quick() };
+    let route = Route::topic("orders", InBatches(log.clone()));
+    let running = start(&dispatcher(store.clone(), settings, vec![route]));
+    until("the other key flows on", || log.delivered_texts().contains(&"9999".to_owned())).await;
+    refuses.store(false, Ordering::SeqCst);
+    until("the line follows", || log.delivered_texts().len() as u64 == BEHIND + 2).await;
+    log.assert_order();
+    assert!(store.largest.load(Ordering::SeqCst) <= 700, "what waits to be written is bounded");
+    running.stop().await.unwrap();
 }

@@ -36,7 +36,7 @@ enum Done {
     HandOver(Result<(), StoreError>),
 }
 
-/// A settlement that is being written; sent again as it is until the store answers.
+/// A settlement that is being written; sent again, in smaller parts, until the store answers.
 struct Write {
     judged: Arc<Vec<Judged>>,
     ended: Arc<Vec<BatchNo>>,
@@ -82,6 +82,8 @@ pub(super) struct Engine {
     write: Option<Write>,
     writing: bool,
     write_again_at: Instant,
+    /// The most verdicts of one settlement: fewer after each that failed, since it may have been too much at once.
+    most_verdicts: usize,
 
     /// Slots are to be given back as soon as neither a claim nor a settlement runs.
     must_hand_over: bool,
@@ -134,6 +136,7 @@ impl Engine {
             write: None,
             writing: false,
             write_again_at: Instant::now(),
+            most_verdicts: usize::MAX,
             must_hand_over: false,
             handing_over: false,
             tidying: false,

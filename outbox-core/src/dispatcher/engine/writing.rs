@@ -12,6 +12,9 @@ use crate::dispatcher::ledger::Plan;
 use crate::dispatcher::{chain, store_call::guarded};
 use crate::{Fence, Settlement, StoreError, Verdict};
 
+/// A settlement of so many verdicts is not made smaller.
+const FEWEST_VERDICTS: usize = 10;
+
 impl Engine {
     pub(super) fn start_write(&mut self) {
         if self.writing || self.epoch.is_none() {
@@ -22,13 +25,16 @@ impl Engine {
             return;
         }
         if self.write.is_none() {
-            let begins = self.stop_at.is_none() && !self.restart && self.holds();
+            // Nothing begins before all that was judged is written with it: a verdict that comes later could be about a
+            // message that is in flight again by then.
+            let all = self.ledger.judged() <= self.most_verdicts;
+            let begins = all && self.stop_at.is_none() && !self.restart && self.holds();
             let plan =
                 if begins { self.ledger.plan(self.parts.settings.batch, Instant::now()) } else { None };
             if plan.is_none() && !self.ledger.has_judged() {
                 return;
             }
-            let (judged, ended) = self.ledger.take_judged();
+            let (judged, ended) = self.ledger.take_judged(self.most_verdicts);
             self.write = Some(Write { judged: Arc::new(judged), ended: Arc::new(ended), plan, failures: 0 });
         } else if Instant::now() < self.write_again_at {
             return;
@@ -58,15 +64,18 @@ impl Engine {
         let fence = match answer {
             Ok(fence) => fence,
             Err(error) => {
-                warn!(error = %chain(&error), "settle failed; the same will be written again");
+                warn!(error = %chain(&error), "settle failed; it will be written again, in smaller parts");
                 self.error = Some(Arc::new(error));
                 write.failures = write.failures.saturating_add(1);
                 let wait = Duration::from_millis(20) * 2_u32.pow(write.failures.min(7));
                 self.write_again_at = Instant::now() + wait.min(self.parts.settings.lease / 4);
+                self.write_less(&mut write);
                 self.write = Some(write);
                 return;
             }
         };
+        // Slowly, since each settlement that is too much costs a deadline.
+        self.most_verdicts = self.most_verdicts.saturating_add((self.most_verdicts / 16).max(1));
         match fence {
             Fence::Held => {
                 self.ledger.written(&write.judged, self.claims);
@@ -93,6 +102,16 @@ impl Engine {
             && !self.claiming
         {
             self.look_if_idle();
+        }
+    }
+
+    /// Leaves half of the verdicts for later, so that what was too much for the store's deadline fits in the end. The
+    /// batches that ended stay open until all of their verdicts are written; the next one may begin before that.
+    fn write_less(&mut self, write: &mut Write) {
+        self.most_verdicts = (write.judged.len() / 2).max(FEWEST_VERDICTS);
+        if write.judged.len() > self.most_verdicts {
+            let later = Arc::make_mut(&mut write.judged).split_off(self.most_verdicts);
+            self.ledger.write_later(later, std::mem::take(Arc::make_mut(&mut write.ended)));
         }
     }
 

@@ -97,7 +97,7 @@ pub(super) struct Call {
 }
 
 /// A verdict that waits to be written, and the key it blocks.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Judged {
     verdict: (Place, Verdict),
     blocks: Option<(u64, Scope)>,
@@ -222,6 +222,11 @@ impl Ledger {
     /// How many messages and bytes a claim may bring: what the emptiest route has room for, up to `batch` messages;
     /// `None` while no route has room for a batch, since small claims cost as much as large ones.
     pub(super) fn claim_room(&self, batch: usize) -> Option<(usize, usize)> {
+        // What is set aside as soon as it is read makes room at once: a store that reads faster than it writes would
+        // fall behind for good.
+        if self.judged.len() >= self.quota {
+            return None;
+        }
         let bytes = |route: usize| self.quota_bytes.saturating_sub(self.states[route].held_bytes);
         let open = (0..self.states.len()).filter(|route| self.room(*route) >= batch);
         open.map(bytes).max().map(|bytes| (batch, bytes))
@@ -269,9 +274,26 @@ impl Ledger {
         held
     }
 
-    /// What waits to be written: everything judged so far, in order, and the batches that ended.
-    pub(super) fn take_judged(&mut self) -> (Vec<Judged>, Vec<BatchNo>) {
-        (std::mem::take(&mut self.judged), std::mem::take(&mut self.ended))
+    /// What waits to be written: what was judged so far, in order, at most `most` of it; with the last of it the batches
+    /// that ended.
+    pub(super) fn take_judged(&mut self, most: usize) -> (Vec<Judged>, Vec<BatchNo>) {
+        if self.judged.len() <= most {
+            return (std::mem::take(&mut self.judged), std::mem::take(&mut self.ended));
+        }
+        let later = self.judged.split_off(most);
+        (std::mem::replace(&mut self.judged, later), Vec::new())
+    }
+
+    /// Takes back what is to be written later, before everything judged since.
+    pub(super) fn write_later(&mut self, mut judged: Vec<Judged>, ended: Vec<BatchNo>) {
+        judged.append(&mut self.judged);
+        self.judged = judged;
+        self.ended.extend(ended);
+    }
+
+    /// How many verdicts wait to be written.
+    pub(super) fn judged(&self) -> usize {
+        self.judged.len()
     }
 
     pub(super) fn has_judged(&self) -> bool {

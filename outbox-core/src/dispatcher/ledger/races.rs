@@ -43,7 +43,7 @@ fn planned(ledger: &mut Ledger) -> Vec<i64> {
 }
 
 fn waits(ledger: &mut Ledger) -> (Vec<i64>, Vec<super::Judged>) {
-    let (judged, _) = ledger.take_judged();
+    let (judged, _) = ledger.take_judged(usize::MAX);
     let wait = |judged: &super::Judged| match judged.verdict() {
         (place, Verdict::Wait { .. }) => place.seq,
         other => panic!("{other:?}"),
