@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use outbox::kafka::{headers_of, message_of};
 use rdkafka::Message as _;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{Consumer as _, StreamConsumer};
@@ -14,7 +15,6 @@ use crate::crash::{Die, die};
 use crate::database::{CONSUMER, Database};
 use crate::messages::topic;
 use crate::orders::OrderError;
-use crate::record;
 use crate::work::{Refused, Work};
 
 /// How long to wait before a record is tried again that the database could not take.
@@ -90,8 +90,8 @@ impl Consumer {
 
     /// Does what the record asks for, once; or keeps it for a person.
     async fn handle(&self, record: &BorrowedMessage<'_>) -> Result<(), OrderError> {
-        let work = match record::message(record) {
-            Ok(message) => Work::of(&message, record::place(record)).map_err(|error| error.to_string()),
+        let work = match message_of(record) {
+            Ok(message) => Work::of(&message, place(record)).map_err(|error| error.to_string()),
             Err(error) => Err(error.to_string()),
         };
         let mut tx = self.database.begin().await?;
@@ -108,7 +108,7 @@ impl Consumer {
             }
             // The inbox does not remember it: a program that knows the type may still work on it.
             Err(why) => {
-                tracing::warn!(record = record::place(record), why, "a record is refused, and kept");
+                tracing::warn!(record = place(record), why, "a record is refused, and kept");
                 tx.refuse(&refused(record, why)).await?;
             }
         }
@@ -118,10 +118,15 @@ impl Consumer {
 
 fn refused(record: &BorrowedMessage<'_>, why: String) -> Refused {
     Refused {
-        record: record::place(record),
+        record: place(record),
         why,
         key: record.key().map(<[u8]>::to_vec),
-        headers: record::headers(record).to_json().unwrap_or_else(|| "{}".to_owned()),
+        headers: headers_of(record).to_json().unwrap_or_else(|| "{}".to_owned()),
         value: record.payload().unwrap_or_default().to_vec(),
     }
+}
+
+/// Where the record lies: topic, partition and offset.
+fn place(record: &BorrowedMessage<'_>) -> String {
+    format!("{}/{}@{}", record.topic(), record.partition(), record.offset())
 }

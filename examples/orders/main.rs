@@ -15,7 +15,6 @@ mod crash;
 mod database;
 mod messages;
 mod orders;
-mod record;
 mod settings;
 mod story;
 mod work;

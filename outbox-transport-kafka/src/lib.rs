@@ -23,7 +23,7 @@
 //! Java client (murmur2). A message without a key goes anywhere.
 //!
 //! Every delivery of a message carries the same `outbox-id`: receivers deduplicate by it, since a record can arrive
-//! twice (see [`KafkaTransport`]).
+//! twice (see [`KafkaTransport`]). [`message_of`] turns a record that a consumer got from rdkafka into a message again.
 //!
 //! # Building it
 //!
@@ -49,6 +49,7 @@ mod listener;
 mod producer;
 mod producers;
 mod properties;
+mod received;
 mod record;
 mod runs;
 mod transport;
@@ -58,6 +59,7 @@ pub use config::KafkaTransportBuilder;
 pub use config_error::ConfigError;
 pub use destination::PARTITION_HEADER;
 pub use health::Health;
+pub use received::{NoMessage, headers_of, message_of};
 pub use transport::KafkaTransport;
 pub use value::ValueFormat;
 

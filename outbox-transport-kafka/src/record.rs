@@ -15,13 +15,20 @@ pub(crate) struct Record<'m> {
 }
 
 /// What this transport says of a message; headers of the message with these names are not sent.
-const ID: &str = "outbox-id";
-const TYPE: &str = "outbox-type";
-const CREATED_AT: &str = "outbox-created-at";
+pub(crate) const ID: &str = "outbox-id";
+pub(crate) const TYPE: &str = "outbox-type";
+pub(crate) const CREATED_AT: &str = "outbox-created-at";
 const ATTEMPT: &str = "outbox-attempt";
 const IN_DOUBT: &str = "outbox-in-doubt";
-const IDEMPOTENCY_KEY: &str = "outbox-idempotency-key";
-const CONTENT_TYPE: &str = "content-type";
+pub(crate) const IDEMPOTENCY_KEY: &str = "outbox-idempotency-key";
+pub(crate) const CONTENT_TYPE: &str = "content-type";
+/// The media type of the payload, where `content-type` is that of an envelope around it.
+pub(crate) const PAYLOAD_TYPE: &str = "outbox-content-type";
+
+/// Whether this transport says something by a header of this name.
+pub(crate) fn is_ours(name: &str) -> bool {
+    [ID, TYPE, CREATED_AT, ATTEMPT, IN_DOUBT, IDEMPOTENCY_KEY, CONTENT_TYPE, PAYLOAD_TYPE].contains(&name)
+}
 
 impl<'m> Record<'m> {
     /// Writes `delivery`; the error is for good.
@@ -51,6 +58,9 @@ fn headers(delivery: &Delivery, format: &ValueFormat) -> OwnedHeaders {
     }
     headers.add_if_any(IDEMPOTENCY_KEY, message.idempotency_key.as_deref().unwrap_or_default());
     headers.add_if_any(CONTENT_TYPE, content_type(format, message));
+    if matches!(format, ValueFormat::JsonEnvelope | ValueFormat::StructuredCloudEvents { .. }) {
+        headers.add(PAYLOAD_TYPE, &message.content_type);
+    }
     let mut cloud_event = false;
     if let ValueFormat::CloudEvents { source } = format {
         cloud_event = true;
@@ -66,12 +76,8 @@ fn headers(delivery: &Delivery, format: &ValueFormat) -> OwnedHeaders {
         headers.add_if_any("ce_traceparent", message.headers.get("traceparent").unwrap_or_default());
     }
     for (name, value) in message.headers.iter() {
-        let ours = matches!(
-            name,
-            ID | TYPE | CREATED_AT | ATTEMPT | IN_DOUBT | IDEMPOTENCY_KEY | CONTENT_TYPE | PARTITION_HEADER
-        );
         let of_the_event = cloud_event && name.starts_with("ce_");
-        if !ours && !of_the_event {
+        if !is_ours(name) && name != PARTITION_HEADER && !of_the_event {
             headers.add(name, value);
         }
     }
@@ -157,6 +163,26 @@ mod tests {
             assert!(headers.contains(&(name.to_owned(), value.to_owned())), "{name} in {headers:?}");
         }
         assert_eq!(record.value.as_deref(), Some(&b"{}"[..]));
+    }
+
+    #[test]
+    fn an_envelope_says_what_is_in_it() {
+        let delivery = delivery(b"{}", None);
+        for (format, content_type) in [
+            (ValueFormat::JsonEnvelope, "application/json"),
+            (
+                ValueFormat::StructuredCloudEvents { source: "urn:shop".to_owned() },
+                "application/cloudevents+json",
+            ),
+        ] {
+            let headers = shown(&Record::of(&delivery, &format, true).expect("a record").headers);
+            for (name, value) in [
+                ("content-type", content_type),
+                ("outbox-content-type", delivery.message.content_type.as_str()),
+            ] {
+                assert!(headers.contains(&(name.to_owned(), value.to_owned())), "{name} in {headers:?}");
+            }
+        }
     }
 
     #[test]

@@ -28,7 +28,8 @@ use crate::producers::Producers;
 ///
 /// **A record** has the message's key, its payload (see [`ValueFormat`](crate::ValueFormat) for envelopes), its headers, and `outbox-id`,
 /// `outbox-type`, `outbox-created-at` (RFC 3339), `outbox-attempt`, `outbox-in-doubt` (only when `true`),
-/// `outbox-idempotency-key` and `content-type`. Receivers deduplicate by `outbox-id`. Its time is when it was sent, not
+/// `outbox-idempotency-key`, `content-type` and, where that is an envelope's, `outbox-content-type` of the payload in it.
+/// Receivers deduplicate by `outbox-id`; [`message_of`](crate::message_of) makes a message of it again. Its time is when it was sent, not
 /// when it was enqueued: a broker deletes by that time, and what waited long would be gone at once.
 ///
 /// **Order.** Messages of one key arrive in their order, also through retries, refusals and timeouts, as long as the

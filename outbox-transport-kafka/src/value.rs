@@ -11,7 +11,8 @@ use outbox_core::{DeliveryError, Message};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-/// What the value of a record is. Every format sends the same headers besides.
+/// What the value of a record is. Every format sends the same headers besides, so a service can change from one to
+/// another: [`message_of`](crate::message_of) reads them all.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ValueFormat {
@@ -49,6 +50,17 @@ pub(crate) fn value_of<'m>(
         }
     };
     json.map(Cow::Owned).map_err(|_| DeliveryError::new("the message cannot be written as JSON"))
+}
+
+/// Whether a payload of this content type is JSON.
+pub(crate) fn is_json(content_type: &str) -> bool {
+    let media_type = media_type(content_type);
+    media_type == "application/json" || media_type == "text/json" || media_type.ends_with("+json")
+}
+
+/// A content type without its parameters.
+fn media_type(content_type: &str) -> String {
+    content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
 /// The media type of the value.
@@ -164,9 +176,7 @@ impl<'m> Data<'m> {
         if payload.is_empty() {
             return Ok(Self::Nothing);
         }
-        let media_type =
-            message.content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-        if media_type == "application/json" || media_type == "text/json" || media_type.ends_with("+json") {
+        if is_json(&message.content_type) {
             let json = serde_json::from_slice(payload);
             return json.map(Self::Json).map_err(|_| {
                 DeliveryError::new(
@@ -175,7 +185,7 @@ impl<'m> Data<'m> {
             });
         }
         match std::str::from_utf8(payload) {
-            Ok(text) if media_type.starts_with("text/") => Ok(Self::Text(text)),
+            Ok(text) if media_type(&message.content_type).starts_with("text/") => Ok(Self::Text(text)),
             _ => Ok(Self::Base64(BASE64_STANDARD.encode(payload))),
         }
     }

@@ -28,8 +28,5 @@ mod messages;
 #[path = "../../orders/orders.rs"]
 mod orders;
 #[allow(dead_code, unreachable_pub, reason = "the program uses all of it")]
-#[path = "../../orders/record.rs"]
-mod record;
-#[allow(dead_code, unreachable_pub, reason = "the program uses all of it")]
 #[path = "../../orders/work.rs"]
 mod work;
