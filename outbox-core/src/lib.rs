@@ -57,7 +57,7 @@ pub use report::DeliveryReport;
 pub use retry::{Decision, ExponentialBackoff, Failure, FixedDelays, NeverRetry, RetryPolicy};
 pub use store::{
     Batch, BatchNo, Claim, ClaimRequest, Claimed, CorruptMessage, DispatcherId, Epoch, FailureNote, Fence,
-    OnDead, OutboxStore, Ownership, Place, Settlement, Slot, Tally, Verdict,
+    HeldPlaces, OnDead, OutboxStore, Ownership, Place, PlaceHasher, Settlement, Slot, Tally, Verdict,
 };
 pub use transport::{Delivery, Outcome, SendOne, Transport};
 pub use typed::{DecodeError, TypedMessage};

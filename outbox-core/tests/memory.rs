@@ -1,13 +1,12 @@
 //! What only the memory store has: a clock that tests move, and retention that they set.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use outbox_core::{
-    Act, Claim, ClaimRequest, DeliveryError, DispatcherId, EnqueueExt, Enqueued, FailureNote, Fence, Inbox,
-    MemoryOutbox, MessageId, MessageState, NewMessage, OutboxAdmin, OutboxStore, Ownership, Place, Selection,
-    Settlement, StoreErrorKind, Tally, Verdict,
+    Act, Claim, ClaimRequest, DeliveryError, DispatcherId, EnqueueExt, Enqueued, FailureNote, Fence,
+    HeldPlaces, Inbox, MemoryOutbox, MessageId, MessageState, NewMessage, OutboxAdmin, OutboxStore,
+    Ownership, Place, Selection, Settlement, StoreErrorKind, Tally, Verdict,
 };
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -209,7 +208,7 @@ async fn an_outbox_is_shared_by_its_clones_and_across_threads() {
     let store: Arc<dyn OutboxStore> = Arc::new(outbox.clone());
     let me = owner(&outbox).await;
     let slots = me.slots.clone();
-    let held = HashSet::new();
+    let held = HeldPlaces::default();
     let request = ClaimRequest {
         epoch: me.epoch,
         slots: &slots,
@@ -255,7 +254,7 @@ async fn restart(outbox: &MemoryOutbox, me: &Ownership) -> Claim {
 }
 
 async fn claim_from(outbox: &MemoryOutbox, me: &Ownership, held: &[Place], restart: bool) -> Claim {
-    let held: HashSet<Place> = held.iter().copied().collect();
+    let held: HeldPlaces = held.iter().copied().collect();
     let request = ClaimRequest {
         epoch: me.epoch,
         slots: &me.slots,

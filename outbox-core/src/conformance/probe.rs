@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::StoreFixture;
 use crate::{
     Act, Batch, BatchNo, Claim, ClaimRequest, Claimed, DeliveryError, DispatcherId, Enqueue, Enqueued, Epoch,
-    FailureNote, Fence, Message, MessageDetail, MessageId, NewMessage, OnDead, OutboxAdmin, OutboxStore,
-    Ownership, Place, Selection, Settlement, Slot, Tally, Verdict,
+    FailureNote, Fence, HeldPlaces, Message, MessageDetail, MessageId, NewMessage, OnDead, OutboxAdmin,
+    OutboxStore, Ownership, Place, Selection, Settlement, Slot, Tally, Verdict,
 };
 
 pub(super) const HOUR: Duration = Duration::from_secs(3600);
@@ -22,7 +22,7 @@ pub(super) struct Session {
     pub(super) me: DispatcherId,
     pub(super) epoch: Epoch,
     pub(super) slots: Vec<Slot>,
-    pub(super) held: HashSet<Place>,
+    pub(super) held: HeldPlaces,
     batches: i64,
 }
 
@@ -55,7 +55,7 @@ impl<F: StoreFixture> Probe<F> {
     pub(super) async fn start_for(&self, lease_for: Duration) -> Session {
         let me = DispatcherId::new("probe");
         let owned = self.outbox().renew(&me, None, lease_for).await.expect("renew succeeds");
-        Session { me, epoch: owned.epoch, slots: owned.slots, held: HashSet::new(), batches: 0 }
+        Session { me, epoch: owned.epoch, slots: owned.slots, held: HeldPlaces::default(), batches: 0 }
     }
 
     pub(super) async fn renew(&self, session: &Session, lease_for: Duration) -> Ownership {

@@ -1,14 +1,14 @@
 //! A store that works, except for one flaw.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use outbox_core::conformance::{CorruptFixture, StoreFixture};
 use outbox_core::{
     Batch, BatchNo, Claim, ClaimRequest, Claimed, CorruptMessage, DeliveryError, DispatcherId, Enqueue,
-    Enqueued, EnqueuedIn, Epoch, FailureNote, Fence, Inbox, MemoryOutbox, MemoryTransaction, Message,
-    MessageId, NewMessage, OnDead, OutboxStore, Ownership, Place, Settlement, Slot, StoreError,
+    Enqueued, EnqueuedIn, Epoch, FailureNote, Fence, HeldPlaces, Inbox, MemoryOutbox, MemoryTransaction,
+    Message, MessageId, NewMessage, OnDead, OutboxStore, Ownership, Place, Settlement, Slot, StoreError,
     StoreErrorKind, Tally, Verdict, WakeUp, async_trait,
 };
 
@@ -282,7 +282,7 @@ impl OutboxStore for Flawed {
     }
 
     async fn claim(&self, request: &ClaimRequest<'_>) -> Result<Claim, StoreError> {
-        let nothing = HashSet::new();
+        let nothing = HeldPlaces::default();
         let wants_all = |_: &str| true;
         let mut asked = *request;
         match self.flaw {
@@ -356,7 +356,7 @@ impl OutboxStore for Flawed {
                 }
             }
             Flaw::ActsGoUnnoticed => {
-                let (wants, held, slots) = (|_: &str| false, HashSet::new(), [Slot(0)]);
+                let (wants, held, slots) = (|_: &str| false, HeldPlaces::default(), [Slot(0)]);
                 let restart = ClaimRequest {
                     epoch,
                     slots: &slots,

@@ -77,7 +77,7 @@ impl OutboxStore for Bent {
         if self.claim_fails.swap(false, Ordering::SeqCst) || self.fails.load(Ordering::SeqCst) {
             return Err(broken());
         }
-        let nothing = std::collections::HashSet::new();
+        let nothing = HeldPlaces::default();
         let bent = self.ignores_held.load(Ordering::SeqCst);
         let request = ClaimRequest {
             held: if bent { &nothing } else { request.held },

@@ -1,12 +1,11 @@
 //! An outbox in a schema of its own.
 
-use std::collections::HashSet;
 use std::str::FromStr;
 use std::time::Duration;
 
 use outbox_core::{
-    Claim, ClaimRequest, Claimed, DispatcherId, Enqueue, Enqueued, Fence, MessageId, NewMessage, OutboxStore,
-    Ownership, Place, Settlement, StoreError, Verdict,
+    Claim, ClaimRequest, Claimed, DispatcherId, Enqueue, Enqueued, Fence, HeldPlaces, MessageId, NewMessage,
+    OutboxStore, Ownership, Settlement, StoreError, Verdict,
 };
 use outbox_sqlx::{PostgresOutbox, PostgresOutboxBuilder};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
@@ -115,7 +114,7 @@ pub(crate) struct Session {
     pub(crate) outbox: PostgresOutbox,
     pub(crate) me: DispatcherId,
     pub(crate) owned: Ownership,
-    pub(crate) held: HashSet<Place>,
+    pub(crate) held: HeldPlaces,
 }
 
 pub(crate) const LEASE: Duration = Duration::from_secs(600);
@@ -124,7 +123,7 @@ impl Session {
     pub(crate) async fn start(outbox: &PostgresOutbox) -> Self {
         let me = DispatcherId::new("test");
         let owned = outbox.renew(&me, None, LEASE).await.unwrap();
-        Self { outbox: outbox.clone(), me, owned, held: HashSet::new() }
+        Self { outbox: outbox.clone(), me, owned, held: HeldPlaces::default() }
     }
 
     pub(crate) async fn renew_for(&mut self, lease: Duration) {

@@ -1,12 +1,11 @@
 //! An outbox in a file of its own, and the steps of a dispatcher.
 
-use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use outbox_core::{
     Batch, BatchNo, Claim, ClaimRequest, Claimed, DispatcherId, Enqueue, Enqueued, Epoch, FailureNote, Fence,
-    NewMessage, OutboxStore, Place, Settlement, Slot, Tally, Verdict,
+    HeldPlaces, NewMessage, OutboxStore, Place, Settlement, Slot, Tally, Verdict,
 };
 use outbox_sqlx::{SqliteOutbox, SqliteOutboxBuilder};
 use sqlx::AssertSqlSafe;
@@ -83,7 +82,7 @@ pub(crate) struct Session {
     pub(crate) me: DispatcherId,
     pub(crate) epoch: Epoch,
     pub(crate) owner: bool,
-    pub(crate) held: HashSet<Place>,
+    pub(crate) held: HeldPlaces,
     next_batch: i64,
 }
 
@@ -92,7 +91,7 @@ impl Session {
         let me = DispatcherId::new("test");
         let ownership = outbox.renew(&me, None, lease).await.unwrap();
         let owner = ownership.slots == [Slot(0)];
-        let (outbox, held) = (outbox.clone(), HashSet::new());
+        let (outbox, held) = (outbox.clone(), HeldPlaces::default());
         Self { outbox, me, epoch: ownership.epoch, owner, held, next_batch: 1 }
     }
 

@@ -22,7 +22,7 @@ use super::poll::Poll;
 use super::store_call::guarded;
 use super::{DispatchError, DispatchSummary, after, chain};
 use crate::wake_up::Listener;
-use crate::{BatchNo, Claim, DispatcherId, Epoch, Fence, Slot, StoreError};
+use crate::{Claim, DispatcherId, Epoch, Fence, Slot, StoreError};
 
 /// Failures of the store in a row after which draining ends.
 const DRAIN_TRIES: u32 = 10;
@@ -38,8 +38,7 @@ enum Done {
 
 /// A settlement that is being written; sent again, in smaller parts, until the store answers.
 struct Write {
-    judged: Arc<Vec<Judged>>,
-    ended: Arc<Vec<BatchNo>>,
+    judged: Arc<Judged>,
     plan: Option<Plan>,
     failures: u32,
 }
@@ -184,8 +183,7 @@ impl Engine {
                 return Some(Ok(()));
             }
             let limit = self.parts.settings.shutdown_within;
-            let written = self.write.iter().flat_map(|write| write.judged.iter());
-            let unwritten = written.filter(|judged| judged.was_begun()).count();
+            let unwritten = self.write.as_ref().map_or(0, |write| write.judged.begun());
             let in_flight = self.ledger.unsettled() + unwritten;
             return (Instant::now() >= stop_at)
                 .then_some(Err(DispatchError::Unfinished { in_flight, limit }));
@@ -240,7 +238,7 @@ impl Engine {
         if self.write.is_some() && !self.writing {
             at = at.min(self.write_again_at);
         }
-        if !self.writing && self.ledger.may_answer_soon() {
+        if !self.writing && self.ledger.awaits_answers(self.parts.settings.batch) {
             at = at.min(after(now, ANSWER_SOON));
         }
         if let Some(stop_at) = self.stop_at {

@@ -6,11 +6,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::{Instrument, debug_span, info, warn};
 
-use super::{Done, Engine, Write};
+use super::{Done, Engine, Until, Write};
 use crate::dispatcher::call::call;
-use crate::dispatcher::ledger::Plan;
+use crate::dispatcher::ledger::{Judged, Plan};
 use crate::dispatcher::{chain, store_call::guarded};
-use crate::{Fence, Settlement, StoreError, Verdict};
+use crate::{Fence, Settlement, StoreError};
 
 /// A settlement of so many verdicts is not made smaller.
 const FEWEST_VERDICTS: usize = 10;
@@ -20,8 +20,12 @@ impl Engine {
         if self.writing || self.epoch.is_none() {
             return;
         }
-        // What a quick destination answers within a moment is settled in the write that begins the next batch.
-        if self.write.is_none() && self.stop_at.is_none() && self.ledger.may_answer_soon() {
+        // What a quick destination answers within a moment is settled in the write that begins the next batch. With
+        // as much to settle already, one batch is delivered while another is written.
+        if self.write.is_none()
+            && self.stop_at.is_none()
+            && self.ledger.awaits_answers(self.parts.settings.batch)
+        {
             return;
         }
         if self.write.is_none() {
@@ -34,22 +38,22 @@ impl Engine {
             if plan.is_none() && !self.ledger.has_judged() {
                 return;
             }
-            let (judged, ended) = self.ledger.take_judged(self.most_verdicts);
-            self.write = Some(Write { judged: Arc::new(judged), ended: Arc::new(ended), plan, failures: 0 });
+            let judged = Arc::new(self.ledger.take_judged(self.most_verdicts));
+            self.write = Some(Write { judged, plan, failures: 0 });
         } else if Instant::now() < self.write_again_at {
             return;
         }
         let (Some(write), Some(epoch)) = (&self.write, self.epoch) else { return };
         self.writing = true;
-        let (judged, ended) = (Arc::clone(&write.judged), Arc::clone(&write.ended));
+        let judged = Arc::clone(&write.judged);
         let begin = write.plan.as_ref().map(|plan| plan.batch.clone());
         let parts = Arc::clone(&self.parts);
         let deadline = self.parts.settings.store_deadline();
-        let span =
-            debug_span!("outbox.settle", verdicts = judged.len(), begin = begin.as_ref().map(|b| b.number.0));
+        let count = judged.verdicts.len();
+        let span = debug_span!("outbox.settle", verdicts = count, begin = begin.as_ref().map(|b| b.number.0));
         let settle = async move {
-            let verdicts: Vec<_> = judged.iter().map(|judged| judged.verdict().clone()).collect();
-            let settlement = Settlement { verdicts: &verdicts, ended: &ended, begin: begin.as_ref() };
+            let Judged { verdicts, ended, .. } = &*judged;
+            let settlement = Settlement { verdicts, ended, begin: begin.as_ref() };
             Done::Write(
                 guarded("settle", deadline, async || parts.store.settle(epoch, &settlement).await).await,
             )
@@ -97,27 +101,20 @@ impl Engine {
                 self.pulse.renew_now.notify_one();
             }
         }
-        // A verdict may have freed what waits behind it.
-        if write.judged.iter().any(|judged| !matches!(judged.verdict().1, Verdict::Schedule { .. }))
-            && !self.claiming
-        {
-            self.look_if_idle();
+        // Without waiting out the poll; one that drains ends by a look that comes after its last write.
+        let must_look = write.judged.frees || self.until == Until::Drained;
+        if must_look && !self.claiming && self.ledger.in_flight() == 0 {
+            self.poll.found(true);
         }
     }
 
     /// Leaves half of the verdicts for later, so that what was too much for the store's deadline fits in the end. The
     /// batches that ended stay open until all of their verdicts are written; the next one may begin before that.
     fn write_less(&mut self, write: &mut Write) {
-        self.most_verdicts = (write.judged.len() / 2).max(FEWEST_VERDICTS);
-        if write.judged.len() > self.most_verdicts {
+        self.most_verdicts = (write.judged.verdicts.len() / 2).max(FEWEST_VERDICTS);
+        if write.judged.verdicts.len() > self.most_verdicts {
             let later = Arc::make_mut(&mut write.judged).split_off(self.most_verdicts);
-            self.ledger.write_later(later, std::mem::take(Arc::make_mut(&mut write.ended)));
-        }
-    }
-
-    /// After a settlement, messages behind the settled ones may be due: look without waiting out the poll.
-    pub(super) fn look_if_idle(&mut self) {
-        if self.ledger.in_flight() == 0 {
+            self.ledger.write_later(later);
             self.poll.found(true);
         }
     }

@@ -81,6 +81,7 @@ impl Ledger {
         state.held_bytes += size;
         let ticket = self.held.insert(Held {
             place,
+            fresh: claimed.fresh,
             message: Arc::new(message),
             route,
             key,

@@ -89,6 +89,7 @@ impl Ledger {
                 self.answered(context);
                 self.leave_flight(ticket);
                 let held = self.drop_held(ticket);
+                self.judged.frees |= !held.fresh;
                 self.judge_place(held.place, Verdict::Delivered { receipt }, None);
                 self.free_key(held.key);
                 if let Some(key) = held.key {
@@ -240,12 +241,12 @@ impl Ledger {
         state.in_flight_bytes -= held.size;
         self.in_flight -= 1;
         if let Some(number) = held.batch
-            && let Some(left) = self.open.get_mut(&number)
+            && let Some(position) = self.open.iter().position(|(open, _)| *open == number)
         {
-            *left -= 1;
-            if *left == 0 {
-                self.open.remove(&number);
-                self.ended.push(number);
+            self.open[position].1 -= 1;
+            if self.open[position].1 == 0 {
+                self.open.swap_remove(position);
+                self.judged.ended.push(number);
             }
         }
     }

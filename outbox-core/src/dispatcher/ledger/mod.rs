@@ -4,7 +4,6 @@
 //! (begun, its outcome unknown), or *judged* (its verdict waits to be written). Its place stays held until the
 //! verdict is written, so that no claim brings it twice.
 
-mod hashed;
 mod intake;
 mod judge;
 mod places;
@@ -13,7 +12,7 @@ mod plan;
 mod races;
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, BuildHasherDefault, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,21 +22,26 @@ use tokio::time::Instant;
 use super::DispatchSummary;
 use super::route::Route;
 use super::route_state::{RouteState, Runnable};
+use crate::store::{HeldPlaces, PlaceHasher};
 use crate::{BatchNo, DeliveryReport, Message, Place, Slot, Tally, Verdict};
 
 pub(super) use plan::Plan;
 
-use hashed::ByHash;
 use places::Places;
 
 /// How long the next write waits for the outcomes of a call that has just started. Measured with a destination that
 /// answers at once: a tenth more messages a second than without; a slow one never notices it.
 pub(super) const ANSWER_SOON: Duration = Duration::from_micros(500);
 
+/// By the hash of a topic and a key, which was made with a secret of this process: hashing it again would protect
+/// nothing.
+type ByHash<V> = HashMap<u64, V, BuildHasherDefault<PlaceHasher>>;
+
 /// A message in memory.
 #[derive(Debug)]
 struct Held {
     place: Place,
+    fresh: bool,
     message: Arc<Message>,
     route: usize,
     key: Option<u64>,
@@ -96,11 +100,18 @@ pub(super) struct Call {
     progress: bool,
 }
 
-/// A verdict that waits to be written, and the key it blocks.
-#[derive(Debug, Clone)]
+/// What waits to be written.
+#[derive(Debug, Clone, Default)]
 pub(super) struct Judged {
-    verdict: (Place, Verdict),
-    blocks: Option<(u64, Scope)>,
+    /// In the order in which they were judged.
+    pub(super) verdicts: Vec<(Place, Verdict)>,
+    /// The keys that they block.
+    blocks: Vec<(u64, Scope)>,
+    /// Batches of which nothing is in flight any more.
+    pub(super) ended: Vec<BatchNo>,
+    /// What is set aside behind one of them may go once they are written. Behind a fresh message that was delivered
+    /// nothing can be.
+    pub(super) frees: bool,
 }
 
 /// Which messages of a key a block stops at intake.
@@ -128,13 +139,13 @@ pub(super) struct Ledger {
 
     calls: HashMap<u64, Call>,
     next_call: u64,
-    open: HashMap<BatchNo, usize>,
+    /// How many of each open batch are in flight; a few batches at most.
+    open: Vec<(BatchNo, usize)>,
     next_batch: i64,
     in_flight: usize,
     turn: usize,
 
-    judged: Vec<Judged>,
-    ended: Vec<BatchNo>,
+    judged: Judged,
     pub(super) summary: DispatchSummary,
 }
 
@@ -164,12 +175,11 @@ impl Ledger {
             alone: VecDeque::new(),
             calls: HashMap::new(),
             next_call: 0,
-            open: HashMap::new(),
+            open: Vec::new(),
             next_batch: 0,
             in_flight: 0,
             turn: 0,
-            judged: Vec::new(),
-            ended: Vec::new(),
+            judged: Judged::default(),
             summary: DispatchSummary::default(),
         }
     }
@@ -191,13 +201,15 @@ impl Ledger {
         self.states = states.iter().map(RouteState::emptied).collect();
     }
 
-    pub(super) fn places(&mut self) -> Arc<HashSet<Place>> {
+    pub(super) fn places(&mut self) -> Arc<HeldPlaces> {
         self.places.share()
     }
 
-    /// A call has only just started: its outcomes may be here in a moment.
-    pub(super) fn may_answer_soon(&self) -> bool {
-        self.calls.values().any(|call| call.started.elapsed() < ANSWER_SOON)
+    /// A call has only just started, so its outcomes may be here in a moment, and less than half a `batch` of others
+    /// waits to be written.
+    pub(super) fn awaits_answers(&self, batch: usize) -> bool {
+        self.judged.verdicts.len() * 2 < batch
+            && self.calls.values().any(|call| call.started.elapsed() < ANSWER_SOON)
     }
 
     pub(super) fn in_flight(&self) -> usize {
@@ -206,12 +218,12 @@ impl Ledger {
 
     /// In flight as the store sees it: what came to an end counts until its verdict is being written.
     pub(super) fn unsettled(&self) -> usize {
-        self.in_flight + self.judged.iter().filter(|judged| judged.was_begun()).count()
+        self.in_flight + self.judged.begun()
     }
 
     /// Nothing is under way and nothing waits to be written.
     pub(super) fn is_settled(&self) -> bool {
-        self.in_flight == 0 && self.judged.is_empty() && self.ended.is_empty() && self.calls.is_empty()
+        self.in_flight == 0 && self.judged.is_empty() && self.calls.is_empty()
     }
 
     /// Something is held that a route may send now or will send soon, other than on a route that is paused.
@@ -224,7 +236,7 @@ impl Ledger {
     pub(super) fn claim_room(&self, batch: usize) -> Option<(usize, usize)> {
         // What is set aside as soon as it is read makes room at once: a store that reads faster than it writes would
         // fall behind for good.
-        if self.judged.len() >= self.quota {
+        if self.judged.verdicts.len() >= self.quota {
             return None;
         }
         let bytes = |route: usize| self.quota_bytes.saturating_sub(self.states[route].held_bytes);
@@ -261,8 +273,10 @@ impl Ledger {
                 Scope::Fresh => fresh.pending += 1,
                 Scope::All => all.pending += 1,
             }
+            self.judged.blocks.push((key, scope));
         }
-        self.judged.push(Judged { verdict: (place, verdict), blocks });
+        self.judged.frees |= !matches!(verdict, Verdict::Delivered { .. } | Verdict::Schedule { .. });
+        self.judged.verdicts.push((place, verdict));
     }
 
     /// Takes a message out of memory; its place stays held until the verdict is written.
@@ -274,39 +288,38 @@ impl Ledger {
         held
     }
 
-    /// What waits to be written: what was judged so far, in order, at most `most` of it; with the last of it the batches
-    /// that ended.
-    pub(super) fn take_judged(&mut self, most: usize) -> (Vec<Judged>, Vec<BatchNo>) {
-        if self.judged.len() <= most {
-            return (std::mem::take(&mut self.judged), std::mem::take(&mut self.ended));
-        }
-        let later = self.judged.split_off(most);
-        (std::mem::replace(&mut self.judged, later), Vec::new())
+    /// What was judged so far, in order, at most `most` verdicts of it.
+    pub(super) fn take_judged(&mut self, most: usize) -> Judged {
+        let later =
+            if self.judged.verdicts.len() > most { self.judged.split_off(most) } else { Judged::default() };
+        std::mem::replace(&mut self.judged, later)
     }
 
     /// Takes back what is to be written later, before everything judged since.
-    pub(super) fn write_later(&mut self, mut judged: Vec<Judged>, ended: Vec<BatchNo>) {
-        judged.append(&mut self.judged);
-        self.judged = judged;
-        self.ended.extend(ended);
+    pub(super) fn write_later(&mut self, later: Judged) {
+        let since = std::mem::replace(&mut self.judged, later);
+        self.judged.verdicts.extend(since.verdicts);
+        self.judged.blocks.extend(since.blocks);
+        self.judged.ended.extend(since.ended);
+        self.judged.frees |= since.frees;
     }
 
     /// How many verdicts wait to be written.
     pub(super) fn judged(&self) -> usize {
-        self.judged.len()
+        self.judged.verdicts.len()
     }
 
     pub(super) fn has_judged(&self) -> bool {
-        !self.judged.is_empty() || !self.ended.is_empty()
+        !self.judged.is_empty()
     }
 
-    /// The verdicts were written while claim number `claims` was the last to start.
-    pub(super) fn written(&mut self, judged: &[Judged], claims: u64) {
-        for Judged { verdict: (place, _), blocks } in judged {
+    /// What was judged is written; claim number `claims` was the last to start until then.
+    pub(super) fn written(&mut self, judged: &Judged, claims: u64) {
+        for (place, _) in &judged.verdicts {
             self.places.remove(*place);
-            if let Some((key, scope)) = blocks
-                && let Some((fresh, all)) = self.blocks.get_mut(key)
-            {
+        }
+        for (key, scope) in &judged.blocks {
+            if let Some((fresh, all)) = self.blocks.get_mut(key) {
                 let block = if *scope == Scope::Fresh { fresh } else { all };
                 block.pending -= 1;
                 block.stale_until = claims;
@@ -386,12 +399,24 @@ impl Ledger {
 }
 
 impl Judged {
-    pub(super) const fn verdict(&self) -> &(Place, Verdict) {
-        &self.verdict
+    /// The verdicts after the first `most`, with the batches that ended, which stay open until then, and the keys, which
+    /// stay blocked.
+    pub(super) fn split_off(&mut self, most: usize) -> Self {
+        Self {
+            verdicts: self.verdicts.split_off(most),
+            blocks: std::mem::take(&mut self.blocks),
+            ended: std::mem::take(&mut self.ended),
+            frees: self.frees,
+        }
     }
 
-    /// It was sent: its verdict is not that it must wait.
-    pub(super) const fn was_begun(&self) -> bool {
-        !matches!(self.verdict.1, Verdict::Wait { .. } | Verdict::Schedule { .. })
+    fn is_empty(&self) -> bool {
+        self.verdicts.is_empty() && self.ended.is_empty()
+    }
+
+    /// How many of them were sent: their verdict is not that they must wait.
+    pub(super) fn begun(&self) -> usize {
+        let begun = |verdict: &Verdict| !matches!(verdict, Verdict::Wait { .. } | Verdict::Schedule { .. });
+        self.verdicts.iter().filter(|(_, verdict)| begun(verdict)).count()
     }
 }

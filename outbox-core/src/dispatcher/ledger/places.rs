@@ -1,8 +1,8 @@
 //! [`Places`]: which places are held.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
+use crate::store::HeldPlaces;
 use crate::{Place, Slot};
 
 /// The places of everything held, shared with the claim that runs.
@@ -12,13 +12,13 @@ use crate::{Place, Slot};
 /// the whole set.
 #[derive(Debug, Default)]
 pub(super) struct Places {
-    held: Arc<HashSet<Place>>,
+    held: Arc<HeldPlaces>,
     gone: Vec<Place>,
 }
 
 impl Places {
     /// For a claim that is about to start.
-    pub(super) fn share(&mut self) -> Arc<HashSet<Place>> {
+    pub(super) fn share(&mut self) -> Arc<HeldPlaces> {
         self.forget_gone();
         Arc::clone(&self.held)
     }

@@ -178,7 +178,7 @@ impl Ledger {
                 places.push(self.held[ticket].place);
             }
         }
-        self.open.insert(number, places.len());
+        self.open.push((number, places.len()));
         Plan { batch: Batch { number, places, alone }, calls }
     }
 
@@ -215,7 +215,7 @@ impl Ledger {
 
     /// The batch was refused or never written: its messages are unbegun again.
     pub(in crate::dispatcher) fn not_begun(&mut self, plan: Plan) {
-        self.open.remove(&plan.batch.number);
+        self.open.retain(|(number, _)| *number != plan.batch.number);
         for (route, tickets) in plan.calls {
             self.states[route].calls -= 1;
             for ticket in tickets {

@@ -42,13 +42,13 @@ fn planned(ledger: &mut Ledger) -> Vec<i64> {
     plan.map(|plan| plan.batch.places.iter().map(|place| place.seq).collect()).unwrap_or_default()
 }
 
-fn waits(ledger: &mut Ledger) -> (Vec<i64>, Vec<super::Judged>) {
-    let (judged, _) = ledger.take_judged(usize::MAX);
-    let wait = |judged: &super::Judged| match judged.verdict() {
+fn waits(ledger: &mut Ledger) -> (Vec<i64>, super::Judged) {
+    let judged = ledger.take_judged(usize::MAX);
+    let wait = |verdict: &(Place, Verdict)| match verdict {
         (place, Verdict::Wait { .. }) => place.seq,
         other => panic!("{other:?}"),
     };
-    (judged.iter().map(wait).collect(), judged)
+    (judged.verdicts.iter().map(wait).collect(), judged)
 }
 
 #[test]
