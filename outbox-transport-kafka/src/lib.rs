@@ -19,6 +19,9 @@
 //! # }
 //! ```
 //!
+//! Through the crate `outbox` all of this is `outbox::kafka`, with the feature `kafka`; the features below are called
+//! `kafka-ssl`, `kafka-sasl`, `kafka-zstd` and `kafka-cmake-build` there.
+//!
 //! A message chooses its partition by the header [`PARTITION_HEADER`]; otherwise its key does, as it would with the
 //! Java client (murmur2). A message without a key goes anywhere.
 //!

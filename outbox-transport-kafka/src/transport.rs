@@ -26,15 +26,16 @@ use crate::producers::Producers;
 /// # }
 /// ```
 ///
-/// **A record** has the message's key, its payload (see [`ValueFormat`](crate::ValueFormat) for envelopes), its headers, and `outbox-id`,
-/// `outbox-type`, `outbox-created-at` (RFC 3339), `outbox-attempt`, `outbox-in-doubt` (only when `true`),
+/// **A record** has the message's key, its payload (see [`ValueFormat`](crate::ValueFormat) for envelopes), its headers,
+/// and `outbox-id`, `outbox-type`, `outbox-created-at` (RFC 3339), `outbox-attempt`, `outbox-in-doubt` (only when `true`),
 /// `outbox-idempotency-key`, `content-type` and, where that is an envelope's, `outbox-content-type` of the payload in it.
-/// Receivers deduplicate by `outbox-id`; [`message_of`](crate::message_of) makes a message of it again. Its time is when it was sent, not
-/// when it was enqueued: a broker deletes by that time, and what waited long would be gone at once.
+/// Receivers deduplicate by `outbox-id`; [`message_of`](crate::message_of) makes a message of a record again. Its time is
+/// when it was sent, not when it was enqueued: a broker deletes by that time, and what waited long would be gone at once.
 ///
 /// **Order.** Messages of one key arrive in their order, also through retries, refusals and timeouts, as long as the
 /// topic keeps its number of partitions: Kafka orders within a partition, and more partitions move keys. Of each key
-/// one message of a batch goes ahead; the rest of its run follows together when that is acknowledged.
+/// one message of a batch goes ahead; the rest of its run follows together when that is acknowledged. A topic that is
+/// deleted and created again between two sets of one run can take the second set first.
 ///
 /// **Delivered** means that all replicas in sync have the record (`acks=all`); the receipt is `topic[partition]@offset`.
 ///
