@@ -56,7 +56,7 @@ fn read(row: &SqliteRow) -> Result<Message, String> {
     let mut message = Message::new(id, topic, Bytes::copy_from_slice(payload));
     message.message_type = column(row, MESSAGE_TYPE, "message_type")?;
     message.key = column(row, KEY, "message_key")?;
-    message.content_type = column(row, CONTENT_TYPE, "content_type")?;
+    column::<&str>(row, CONTENT_TYPE, "content_type")?.clone_into(&mut message.content_type);
     if let Some(headers) = column::<Option<&str>>(row, HEADERS, "headers")? {
         message.headers = Headers::from_json(headers)
             .map_err(|_| "headers are not a JSON object whose values are strings".to_owned())?;

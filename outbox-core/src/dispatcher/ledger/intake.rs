@@ -103,7 +103,7 @@ impl Ledger {
             return;
         };
         let seq = held.place.seq;
-        let line = self.lines.entry(key).or_default();
+        let line = self.lines.entry(key).or_insert_with(|| self.spare.pop().unwrap_or_default());
         // Nearly always it is the latest one.
         match line.waiting.back() {
             Some(&last) if self.held[last].place.seq > seq => {

@@ -37,6 +37,9 @@ pub(super) const ANSWER_SOON: Duration = Duration::from_micros(500);
 /// nothing.
 type ByHash<V> = HashMap<u64, V, BuildHasherDefault<PlaceHasher>>;
 
+/// How many emptied lines are kept.
+const SPARE_LINES: usize = 1_000;
+
 /// A message in memory.
 #[derive(Debug)]
 struct Held {
@@ -134,6 +137,8 @@ pub(super) struct Ledger {
     /// The places of everything held, judged ones included.
     places: Places,
     lines: ByHash<Line>,
+    /// Emptied lines, for keys to come: most keys have one message at a time.
+    spare: Vec<Line>,
     blocks: ByHash<(Block, Block)>,
     alone: VecDeque<usize>,
 
@@ -171,6 +176,7 @@ impl Ledger {
             held: Slab::new(),
             places: Places::default(),
             lines: ByHash::default(),
+            spare: Vec::new(),
             blocks: ByHash::default(),
             alone: VecDeque::new(),
             calls: HashMap::new(),
@@ -392,7 +398,9 @@ impl Ledger {
                 self.states[self.held[head].route].ready.push_back(Runnable::Key(key));
             }
             None => {
-                self.lines.remove(&key);
+                let small = |line: &Line| line.waiting.capacity() <= 16 && self.spare.len() < SPARE_LINES;
+                let emptied = self.lines.remove(&key).filter(small);
+                self.spare.extend(emptied.map(|line| Line { waiting: line.waiting, ..Line::default() }));
             }
         }
     }
