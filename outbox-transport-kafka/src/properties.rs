@@ -126,15 +126,19 @@ fn is_true(value: &str) -> bool {
     matches!(value, "true" | "t" | "1")
 }
 
-/// What `error` needs, where a feature of this crate brings it.
+/// What `text`, an error of librdkafka, asks for, where a feature of this crate brings it that is not enabled.
 pub(crate) fn hint(text: &str) -> &'static str {
     let text = text.to_ascii_lowercase();
-    if text.contains("zstd") {
-        "; enable the feature `zstd`"
-    } else if text.contains("sasl") && (text.contains("gssapi") || text.contains("kerberos")) {
-        "; enable the feature `sasl`"
-    } else if text.contains("ssl") || text.contains("sasl") || text.contains("scram") {
-        "; enable the feature `ssl`"
+    if text.contains("zstd") && !cfg!(feature = "zstd") {
+        "; enable the feature `zstd` (`kafka-zstd` of the crate `outbox`)"
+    } else if text.contains("sasl")
+        && (text.contains("gssapi") || text.contains("kerberos"))
+        && !cfg!(feature = "sasl")
+    {
+        "; set `sasl.mechanism`, which is GSSAPI (Kerberos) unless set, or enable the feature `sasl` (`kafka-sasl` of the \
+         crate `outbox`)"
+    } else if ["ssl", "sasl", "scram"].iter().any(|part| text.contains(part)) && !cfg!(feature = "ssl") {
+        "; enable the feature `ssl` (`kafka-ssl` of the crate `outbox`)"
     } else {
         ""
     }

@@ -87,6 +87,23 @@ async fn a_port_with_another_protocol_is_unavailable() {
     .await;
 }
 
+/// It would be Kerberos, for want of another.
+#[cfg(not(feature = "sasl"))]
+#[test]
+fn a_login_without_its_mechanism_is_refused_and_names_the_property() {
+    let mut properties = login("probe", "", PASSWORD).to_vec();
+    properties.retain(|(name, _)| *name != "sasl.mechanism");
+    let error = transport("localhost:9093", &properties).build().expect_err("refused").to_string();
+    assert!(error.contains("set `sasl.mechanism`") && error.contains("feature `sasl`"), "{error}");
+}
+
+#[test]
+fn a_certificate_that_is_not_there_is_refused_by_its_property() {
+    let properties = [("security.protocol", "ssl"), ("ssl.ca.location", "/nowhere/authority.crt")];
+    let error = transport("localhost:9093", &properties).build().expect_err("refused").to_string();
+    assert!(error.contains("ssl.ca.location") && !error.contains("feature"), "{error}");
+}
+
 /// Whoever sits in between and speaks no TLS hears neither login nor record.
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_but_tls_is_said_to_a_listener_without_it() {
