@@ -58,17 +58,16 @@ impl Peer for Modkit {
             (Tuning::Tuned, Task::Flow | Task::Idle) => OutboxProfile::low_latency(),
             (Tuning::Tuned, _) => OutboxProfile::high_throughput(),
         };
-        Ok(Self { db, profile, keys: arguments.keys, outbox: Mutex::new(None) })
+        let modkit = Self { db, profile, keys: arguments.keys, outbox: Mutex::new(None) };
+        if arguments.task == Task::Fill && arguments.again {
+            modkit.open_for_enqueue().await?;
+        }
+        Ok(modkit)
     }
 
     async fn migrate(&self) -> Result<()> {
         run_migrations_for_testing(&self.db, outbox_migrations()).await?;
-        // Only a started outbox can enqueue; stopped at once, it leaves the messages where they are.
-        let handle = self.start(Receiver::new(0, 0)).await?;
-        let outbox = Arc::clone(handle.outbox());
-        handle.stop().await;
-        self.use_for_enqueue(outbox);
-        Ok(())
+        self.open_for_enqueue().await
     }
 
     async fn enqueue(&self, bodies: Vec<Body>) -> Result<Instant> {
@@ -113,6 +112,15 @@ impl Modkit {
         let builder = Outbox::builder(self.db.clone()).profile(self.profile.clone());
         let queue = builder.queue(QUEUE, Partitions::of(PARTITIONS)).leased(Handler(receiver));
         Ok(queue.start().await?)
+    }
+
+    /// Only a started outbox can enqueue; stopped at once, it leaves the messages where they are.
+    async fn open_for_enqueue(&self) -> Result<()> {
+        let handle = self.start(Receiver::new(0, 0)).await?;
+        let outbox = Arc::clone(handle.outbox());
+        handle.stop().await;
+        self.use_for_enqueue(outbox);
+        Ok(())
     }
 
     fn use_for_enqueue(&self, outbox: Arc<Outbox>) {

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow};
-use job::{JobPollerConfig, JobSvcConfig, JobType, Jobs};
+use job::{Backoff, JobPollerConfig, JobSvcConfig, JobType, Jobs, RetrySettings};
 use obix::out::Outbox;
 use obix::{EventCtx, EventDelivery, Handled, MailboxConfig, OutboxEventJobConfig, SingletonSubscriber};
 use outbox_race::{About, Arguments, Body, Peer, Receiver, Stop, Tuning};
 use sqlx::PgPool;
 use sqlx::postgres::PgPoolOptions;
+use tokio::runtime::Handle;
 use tokio::sync::OnceCell;
 
 /// The migrations that come with the crate.
@@ -44,11 +45,12 @@ impl Peer for Obix {
     fn about() -> About {
         About::new(
             "obix 0.16.0",
-            "one singleton subscriber that collects, all defaults: batch 100, page 1000, a lost reader is replaced after 5 min",
+            "one singleton subscriber that collects, all defaults: batch 100, page 1000, a failed one waits 512 s, a lost reader is replaced after 5 min",
             "SELECT greatest(0, (SELECT coalesce(max(sequence), 0) FROM persistent_outbox_events)
                 - coalesce((SELECT max((execution_state_json ->> 'sequence')::bigint) FROM job_execution_states), 0))",
         )
-        .tuned("batch 1000, page 5000, cache 20000, a lost reader is replaced after 5 s; else the same")
+        .reads_a_log()
+        .tuned("batch 1000, page 5000, cache 20000, a failed one waits 50 ms to 1 s, a lost reader is replaced after 5 s; else the same")
     }
 
     async fn open(arguments: &Arguments) -> Result<Self> {
@@ -75,7 +77,10 @@ impl Peer for Obix {
         let mut subscriber = OutboxEventJobConfig::new(JobType::new("deliver"));
         let mut poller = JobPollerConfig::default();
         if self.tuning == Tuning::Tuned {
-            subscriber = subscriber.with_max_batch_size(1000);
+            let backoff =
+                Backoff::new(Duration::from_millis(10), Duration::from_millis(50), Duration::from_secs(1), 0);
+            let retries = RetrySettings { backoff, ..RetrySettings::default() };
+            subscriber = subscriber.with_max_batch_size(1000).with_retry_settings(retries);
             poller.job_lost_interval = Duration::from_secs(5);
         }
         let config = JobSvcConfig::builder().pool(self.pool.clone()).poller_config(poller).build();
@@ -94,14 +99,17 @@ impl Peer for Obix {
 
 impl Obix {
     async fn outbox(&self) -> Result<&Outbox<Body>> {
-        let open = || async {
-            let config = match self.tuning {
-                Tuning::Default => MailboxConfig::builder().build(),
-                Tuning::Tuned => {
-                    MailboxConfig::builder().event_cache_size(20_000).backfill_page_size(5_000).build()
-                }
-            };
-            Outbox::init(&self.pool, config).await.map_err(|error| anyhow!("{error:?}"))
+        let config = match self.tuning {
+            Tuning::Default => MailboxConfig::builder().build(),
+            Tuning::Tuned => {
+                MailboxConfig::builder().event_cache_size(20_000).backfill_page_size(5_000).build()
+            }
+        };
+        let (pool, runtime) = (self.pool.clone(), Handle::current());
+        let open = || async move {
+            // The compiler cannot see that the future may change its thread, so it gets one of its own.
+            let init = move || runtime.block_on(Outbox::init(&pool, config));
+            tokio::task::spawn_blocking(init).await?.map_err(|error| anyhow!("{error:?}"))
         };
         self.outbox.get_or_try_init(open).await
     }

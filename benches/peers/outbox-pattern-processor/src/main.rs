@@ -56,7 +56,12 @@ impl Peer for PatternProcessor {
                 0 => Uuid::now_v7(),
                 keys => Uuid::from_u128(u128::from(body.number % keys) + 1),
             };
-            outboxes.push(Outbox::http_post_json(partition, sink::URL, None, &serde_json::to_value(body)?));
+            outboxes.push(Outbox::http_post_json(
+                partition,
+                sink::url(self.tuning),
+                None,
+                &serde_json::to_value(body)?,
+            ));
         }
         let mut tx = self.pool.begin().await?;
         OutboxRepository::insert_all(&mut tx, outboxes).await.map_err(|error| anyhow!("{error:?}"))?;
@@ -65,7 +70,7 @@ impl Peer for PatternProcessor {
     }
 
     async fn deliver(self: Arc<Self>, receiver: Receiver, stop: Stop) -> Result<()> {
-        let sink = tokio::spawn(sink::serve(receiver));
+        let sink = tokio::spawn(sink::serve(sink::url(self.tuning), receiver));
         let mut resources = OutboxProcessorResources::new(self.pool.clone(), None, None);
         if self.tuning == Tuning::Tuned {
             resources = resources

@@ -1,16 +1,22 @@
 //! A server that knows as much of HTTP/1.1 as one client needs.
 
 use anyhow::{Context, Result};
-use outbox_race::{Body, Receiver};
+use outbox_race::{Body, Receiver, Tuning};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufStream};
 use tokio::net::{TcpListener, TcpStream};
 
-/// Where it listens. The address is stored with each message, so it is the same in every process.
-pub(crate) const URL: &str = "http://127.0.0.1:38719/";
+/// Where it listens. The address is stored with each message, so it is the same in every process; and it differs by
+/// the settings, since both may run at the same time.
+pub(crate) fn url(tuning: Tuning) -> &'static str {
+    match tuning {
+        Tuning::Default => "http://127.0.0.1:38719/",
+        Tuning::Tuned => "http://127.0.0.1:38720/",
+    }
+}
 
 /// Answers 200 to what the receiver takes and 503 to what it refuses.
-pub(crate) async fn serve(receiver: Receiver) -> Result<()> {
-    let address = URL.trim_start_matches("http://").trim_end_matches('/');
+pub(crate) async fn serve(url: &'static str, receiver: Receiver) -> Result<()> {
+    let address = url.trim_start_matches("http://").trim_end_matches('/');
     let listener = TcpListener::bind(address).await?;
     loop {
         let (connection, _) = listener.accept().await?;

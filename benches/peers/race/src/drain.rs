@@ -4,12 +4,12 @@ use std::fs::File;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::ensure;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::stop::Running;
-use crate::{Arguments, Peer, Receiver};
+use crate::{Arguments, Peer, Receiver, receiver};
 
 /// The figures of a drain.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -33,8 +33,15 @@ pub struct Drain {
     pub rate_of_the_willing: f64,
 }
 
+impl Drain {
+    /// Reads what a program printed.
+    pub fn from_figures(figures: Value) -> Result<Self, String> {
+        serde_json::from_value(figures).map_err(|error| error.to_string())
+    }
+}
+
 /// Drains.
-pub(crate) async fn run<P: Peer>(peer: P, arguments: &Arguments) -> Result<Value> {
+pub(crate) async fn run<P: Peer>(peer: P, arguments: &Arguments) -> anyhow::Result<Value> {
     let mut receiver = Receiver::new(arguments.messages, arguments.keys);
     if arguments.failing {
         receiver = receiver.with_refusals();
@@ -50,8 +57,12 @@ pub(crate) async fn run<P: Peer>(peer: P, arguments: &Arguments) -> Result<Value
     let patience = Duration::from_secs_f64(arguments.within);
     let started = Instant::now();
     let running = Running::start(Arc::new(peer), receiver.clone());
+    let mut willing = arguments.failing.then(|| receiver::willing_among(arguments.messages));
     while receiver.state().count < arguments.messages && started.elapsed() < patience {
         ensure!(!running.has_ended(), "the worker ended before everything was handled");
+        if willing.take_if(|willing| receiver.state().willing >= *willing).is_some() {
+            println!("others");
+        }
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let mut figures = Drain::default();

@@ -2,7 +2,8 @@
 //!
 //! A program brings one library as a [`Peer`] and hands it to [`main`]. It is started once per task, with the task and
 //! its arguments on the command line, and prints one line of JSON. Before it, `flow` and `idle` print the lines `begin`
-//! and `end` around what is measured, for who counts the transactions:
+//! and `end` around what is measured, for who counts the transactions, and a `drain` with refusals prints the line
+//! `others` when only those wait that were refused:
 //!
 //! | task | what it does | figures |
 //! | --- | --- | --- |
@@ -93,7 +94,8 @@ async fn fill<P: Peer>(peer: &P, arguments: &Arguments) -> Result<Value> {
 async fn idle<P: Peer>(peer: P, arguments: &Arguments) -> Result<Value> {
     peer.migrate().await?;
     let running = stop::Running::start(peer.into(), Receiver::new(0, 0));
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    // Opening connections and finding out that there is nothing to do is not idleness.
+    tokio::time::sleep(Duration::from_secs(8)).await;
     println!("begin");
     tokio::time::sleep(Duration::from_secs_f64(arguments.seconds)).await;
     println!("end");

@@ -32,6 +32,9 @@ pub struct About {
     /// SQL that adds a million delivered rows as the library keeps them, in front of all others; empty when only
     /// delivering them does that.
     pub keep: String,
+    /// Whether it moves a mark over rows that it neither deletes nor changes, so that a delivery writes next to nothing
+    /// and the table grows until somebody drops its old part.
+    pub reads_a_log: bool,
     /// What it cannot do, with the reason: `ordered`, `kept`, `failing`, `killed`, `flow` or `idle`.
     pub cannot: BTreeMap<String, String>,
 }
@@ -46,8 +49,16 @@ impl About {
             tuned: String::new(),
             left: left.to_owned(),
             keep: String::new(),
+            reads_a_log: false,
             cannot: BTreeMap::new(),
         }
+    }
+
+    /// The same, for one that moves a mark over rows which stay.
+    #[must_use]
+    pub fn reads_a_log(mut self) -> Self {
+        self.reads_a_log = true;
+        self
     }
 
     /// The same, with best settings.

@@ -1,11 +1,11 @@
 //! What came out of the race, column by column.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
+use super::parts::LONG_PATIENCE;
 use super::program::Variant;
 use crate::figures::{Table, digits};
-use crate::output::{Aim, Goal};
 
 /// What is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -81,12 +81,18 @@ pub(super) struct Board {
     tables: BTreeMap<Column, Table>,
     /// By column and variant, what a figure does not tell.
     notes: BTreeMap<(Column, String), String>,
+    /// By column and variant, what did not get to the end, or not in order.
+    disqualified: BTreeSet<(Column, String)>,
 }
 
 impl Board {
     pub(super) fn new() -> Self {
         let table = |(column, _, _, title, unit)| (column, Table::new(title, unit));
-        Self { tables: COLUMNS.into_iter().map(table).collect(), notes: BTreeMap::new() }
+        Self {
+            tables: COLUMNS.into_iter().map(table).collect(),
+            notes: BTreeMap::new(),
+            disqualified: BTreeSet::new(),
+        }
     }
 
     /// Adds the figure of one round.
@@ -99,43 +105,33 @@ impl Board {
         self.notes.insert((column, variant.name.clone()), note);
     }
 
+    /// Marks a figure as none to compare with: what was measured had not come to its end, or was out of order.
+    pub(super) fn disqualify(&mut self, column: Column, variant: &Variant<'_>) {
+        self.disqualified.insert((column, variant.name.clone()));
+    }
+
+    pub(super) fn is_disqualified(&self, column: Column, variant: &Variant<'_>) -> bool {
+        self.disqualified.contains(&(column, variant.name.clone()))
+    }
+
+    /// Whether another round of a part would tell more: not of what cannot be done, or was stopped.
+    pub(super) fn is_worth_another(&self, part: &str, variant: &Variant<'_>) -> bool {
+        let of_part = || Column::of(part).iter();
+        of_part().any(|column| self.median(*column, variant).is_some())
+            && !of_part().any(|column| self.is_disqualified(*column, variant))
+    }
+
+    /// The figures of all rounds.
+    pub(super) fn rounds(&self, column: Column, variant: &Variant<'_>) -> &[f64] {
+        self.tables[&column].rounds(&variant.name)
+    }
+
     pub(super) fn into_tables(self) -> Vec<Table> {
         self.tables.into_values().filter(|table| !table.variants.is_empty()).collect()
     }
 
-    fn median(&self, column: Column, variant: &Variant<'_>) -> Option<f64> {
+    pub(super) fn median(&self, column: Column, variant: &Variant<'_>) -> Option<f64> {
         Some(self.tables[&column].spread(&variant.name)?.median)
-    }
-
-    /// Ours with shipped settings, against the best of the others.
-    pub(super) fn aims(&self, variants: &[Variant<'_>]) -> Vec<Aim> {
-        let more = [
-            (Drain, "drain without keys", Goal::AtLeast(3.0)),
-            (Ordered, "drain with order per key", Goal::AtLeast(4.0)),
-            (Enqueue, "enqueue, 100 a transaction", Goal::AtLeast(1.5)),
-        ];
-        let less = [
-            (DrainLog, "write-ahead log of a drain", Goal::AtMost(1.0)),
-            (Median, "commit → handler, p50", Goal::AtMost(1.0)),
-            (Late, "commit → handler, p99", Goal::AtMost(1.0)),
-        ];
-        let directed =
-            more.into_iter().map(|aim| (aim, true)).chain(less.into_iter().map(|aim| (aim, false)));
-        let aim = |((column, what, goal), is_more): ((Column, &str, Goal), bool)| {
-            let ours = variants.iter().find(|variant| variant.is_ours && !variant.is_tuned)?;
-            let best = variants
-                .iter()
-                // One that did not get to the end, or not right, is no yardstick.
-                .filter(|variant| {
-                    !variant.is_ours && !self.notes.contains_key(&(column, variant.name.clone()))
-                })
-                .filter_map(|variant| Some((variant, self.median(column, variant)?)))
-                .max_by(|(_, a), (_, b)| if is_more { a.total_cmp(b) } else { b.total_cmp(a) })?
-                .0;
-            let measured = self.tables[&column].ratio(&ours.name, &best.name)?;
-            Some(Aim { what: format!("{what}: {} ÷ {}", ours.name, best.name), goal, measured })
-        };
-        directed.filter_map(aim).collect()
     }
 
     /// One row a variant, one column a measure; below it, the remarks.
@@ -156,8 +152,13 @@ impl Board {
             for (column, part, ..) in &columns {
                 let note = self.notes.get(&(*column, variant.name.clone()));
                 let figure = self.median(*column, variant);
-                let cell =
-                    figure.map_or_else(|| "–".to_owned(), |figure| format!("{figure:.*}", digits(figure)));
+                // What the end of patience cut off took longer than that.
+                let may_be_cut_off = matches!(column, Killed | FailingEnd);
+                let cell = match figure {
+                    Some(figure) if may_be_cut_off && figure >= LONG_PATIENCE => format!("> {LONG_PATIENCE}"),
+                    Some(figure) => format!("{figure:.*}", digits(figure)),
+                    None => "–".to_owned(),
+                };
                 // A note on several columns of a part is one remark.
                 let mark = note.map(|note| {
                     let about = &variant.program.about;

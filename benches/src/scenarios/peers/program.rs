@@ -114,7 +114,7 @@ impl Program {
         }
         let mut child = command.spawn().map_err(|error| format!("it does not start: {error}"))?;
         let lines = BufReader::new(child.stdout.take().expect("its output is read"));
-        Ok(Running { child, lines })
+        Ok(Running { child, lines, last: String::new() })
     }
 }
 
@@ -122,21 +122,26 @@ impl Program {
 pub(super) struct Running {
     pub(super) child: Child,
     lines: BufReader<tokio::process::ChildStdout>,
+    /// The line that was read last.
+    last: String,
 }
 
 impl Running {
-    /// The next line that it prints; `None` at its end.
-    async fn line(&mut self) -> Option<String> {
+    /// Reads the next line that it prints; `false` at its end.
+    async fn read(&mut self) -> bool {
         let mut line = String::new();
-        let read = self.lines.read_line(&mut line).await;
-        read.is_ok_and(|read| read > 0).then(|| line.trim_end().to_owned())
+        let read = self.lines.read_line(&mut line).await.is_ok_and(|read| read > 0);
+        if read {
+            self.last = line.trim_end().to_owned();
+        }
+        read
     }
 
     /// Waits for this line.
     pub(super) async fn says(&mut self, word: &str, within: Duration) -> Result<(), String> {
         let said = async {
-            while let Some(line) = self.line().await {
-                if line == word {
+            while self.read().await {
+                if self.last == word {
                     return true;
                 }
             }
@@ -151,19 +156,14 @@ impl Running {
 
     /// Its figures: the last line that it prints.
     pub(super) async fn figures(mut self, within: Duration) -> Result<Value, String> {
-        let read = async {
-            let mut last = String::new();
-            while let Some(line) = self.line().await {
-                last = line;
-            }
-            last
-        };
-        let last = tokio::time::timeout(within, read).await;
-        let last = last.map_err(|_| format!("it was not done within {} s", within.as_secs()))?;
+        let end = async { while self.read().await {} };
+        let end = tokio::time::timeout(within, end).await;
+        end.map_err(|_| format!("it was not done within {} s", within.as_secs()))?;
         let status = self.child.wait().await.map_err(|error| error.to_string())?;
         if !status.success() {
             return Err(format!("it failed: {status}"));
         }
-        serde_json::from_str(&last).map_err(|error| format!("its last line was {last:?}: {error}"))
+        serde_json::from_str(&self.last)
+            .map_err(|error| format!("its last line was {:?}: {error}", self.last))
     }
 }

@@ -1,14 +1,17 @@
 //! The server on which the race takes place: a database of its own for every run of a program.
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
+use tokio::sync::Mutex;
 
 use crate::database::server;
 
-/// A connection to the server, outside of the databases that the programs use.
+/// A connection to the server, outside of the databases that the programs use; one query at a time.
 pub(super) struct Server {
-    conn: PgConnection,
-    next: u32,
+    conn: Mutex<PgConnection>,
+    next: AtomicU32,
 }
 
 /// An empty database.
@@ -19,13 +22,13 @@ pub(super) struct Course {
 
 impl Server {
     pub(super) async fn connect() -> Self {
-        Self { conn: server().connect().await.expect("a server"), next: 0 }
+        let conn = server().connect().await.expect("a server");
+        Self { conn: Mutex::new(conn), next: AtomicU32::new(0) }
     }
 
     /// A new database.
-    pub(super) async fn course(&mut self) -> Course {
-        let name = format!("race_{}_{}", std::process::id(), self.next);
-        self.next += 1;
+    pub(super) async fn course(&self) -> Course {
+        let name = format!("race_{}_{}", std::process::id(), self.next.fetch_add(1, Ordering::Relaxed));
         self.run(&format!("CREATE DATABASE {name}")).await;
         // Whole pages that the server logs after a checkpoint are on nobody's account.
         self.run("CHECKPOINT").await;
@@ -36,28 +39,31 @@ impl Server {
     }
 
     /// Drops it, whoever is connected.
-    pub(super) async fn close(&mut self, course: Course) {
+    pub(super) async fn close(&self, course: Course) {
         self.run(&format!("DROP DATABASE {} WITH (FORCE)", course.name)).await;
     }
 
     /// Bytes of write-ahead log so far, of the whole server.
-    pub(super) async fn log_bytes(&mut self) -> f64 {
+    pub(super) async fn log_bytes(&self) -> f64 {
         self.number("SELECT (pg_current_wal_insert_lsn() - '0/0')::bigint").await
     }
 
     /// Transactions that ended so far.
-    pub(super) async fn transactions(&mut self, course: &Course) -> f64 {
+    pub(super) async fn transactions(&self, course: &Course) -> f64 {
         let sql = "SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = ";
         self.number(&format!("{sql}'{}'", course.name)).await
     }
 
-    async fn run(&mut self, sql: &str) {
-        sqlx::raw_sql(AssertSqlSafe(sql.to_owned())).execute(&mut self.conn).await.expect("our SQL is right");
+    async fn run(&self, sql: &str) {
+        sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))
+            .execute(&mut *self.conn.lock().await)
+            .await
+            .expect("our SQL is right");
     }
 
-    async fn number(&mut self, sql: &str) -> f64 {
+    async fn number(&self, sql: &str) -> f64 {
         let number: i64 = sqlx::query_scalar(AssertSqlSafe(sql.to_owned()))
-            .fetch_one(&mut self.conn)
+            .fetch_one(&mut *self.conn.lock().await)
             .await
             .expect("our SQL is right");
         number as f64
