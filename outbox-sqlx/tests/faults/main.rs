@@ -16,6 +16,7 @@ mod failing_key;
 mod home;
 mod joining;
 mod killed;
+mod listening;
 mod load;
 mod long_transaction;
 mod not_durable;
