@@ -1,6 +1,7 @@
 //! The write-ahead log that a drain writes, without the images of whole pages.
 
 use super::Context;
+use crate::arguments::refuse;
 use crate::by_hand::postgres::Loop;
 use crate::database::{Bed as _, PostgresBed};
 use crate::figures::Table;
@@ -14,6 +15,7 @@ const BEHIND: usize = 20_000;
 
 pub(super) async fn run(context: &mut Context<'_>) {
     context.needs_postgres();
+    can_tell_records().await;
     let messages = context.messages(100_000);
     let rounds = context.rounds(3);
     let mut table = Table::new("Write-ahead log of a drain", "bytes a message");
@@ -31,6 +33,21 @@ pub(super) async fn run(context: &mut Context<'_>) {
     let aim = "write-ahead log a message drained, batch 100, without page images, bytes";
     context.report.aim(aim, AtMost(120.0), table.spread("library, batch 100"));
     context.report.tables = vec![table];
+}
+
+/// Ends the program where the server cannot tell records from images of whole pages.
+async fn can_tell_records() {
+    let bed = PostgresBed::new(false).await;
+    let there = "SELECT count(*) FROM pg_available_extensions WHERE name = 'pg_walinspect'";
+    let there = bed.number(there).await > 0;
+    // A refusal ends the process at once, and no schema is to stay behind.
+    drop(bed);
+    if !there {
+        refuse(
+            "wal wants the extension pg_walinspect, which this server lacks; it comes with PostgreSQL 15 and later, in \
+             the package of the server or in postgresql-contrib. The scenario peers counts the log without it",
+        );
+    }
 }
 
 async fn log_of(by_hand: Option<Loop>, batch: usize, messages: usize) -> f64 {

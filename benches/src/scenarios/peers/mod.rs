@@ -37,7 +37,7 @@ pub(super) async fn run(context: &mut Context<'_>) {
 
     let rounds = context.rounds(2);
     let messages = context.messages(50_000);
-    let seconds = context.arguments.seconds.unwrap_or(6);
+    let seconds = context.arguments.seconds.unwrap_or(5);
     let started = Instant::now();
     let race = Race::new(messages, seconds).await;
     for round in 0..rounds {
@@ -78,6 +78,13 @@ impl Race {
         if let Some(reason) = excuse(variant, part) {
             for column in columns {
                 self.board().note(*column, variant, format!("cannot: {reason}"));
+            }
+            return;
+        }
+        // A million rows take long; ours are what shipped settings are asked of.
+        if part == "kept" && !variant.is_ours && !variant.is_best() {
+            for column in columns {
+                self.board().note(*column, variant, "run with the best settings only".to_owned());
             }
             return;
         }

@@ -40,6 +40,11 @@ pub(super) struct Variant<'a> {
 }
 
 impl Variant<'_> {
+    /// Whether there are no better settings.
+    pub(super) fn is_best(&self) -> bool {
+        self.is_tuned || self.program.about.tuned.is_empty()
+    }
+
     /// Its settings in words.
     pub(super) fn settings(&self) -> &str {
         if self.is_tuned { &self.program.about.tuned } else { &self.program.about.default }
