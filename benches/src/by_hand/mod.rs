@@ -14,4 +14,6 @@ pub(crate) struct Read {
     pub(crate) message: Message,
     /// Where the row lies, on a database that tells: page and place, as it sends them.
     pub(crate) lies_at: [u8; 6],
+    /// The mark of the id, on a database whose settlements name it.
+    pub(crate) mark: u32,
 }

@@ -214,7 +214,7 @@ impl Statements {
             .replace("{epoch}", &epoch.to_string())
             .replace("{slots}", &SLOTS.to_string())
             .replace("{receipts}", "_utf8mb4 x'5b5d'")
-            .replace("{places}", &format!("[{}]", places(done)))
+            .replace("{places}", &format!("[{}]", marked(done)))
             .replace("{ended}", &format!("[{}]", number - 1))
             .replace("{batch}", &number.to_string())
             .replace("{alone}", "0")
@@ -236,6 +236,12 @@ fn places(rows: &[Read]) -> String {
     places.join(",")
 }
 
+/// The places, each with the mark of the id.
+fn marked(rows: &[Read]) -> String {
+    let places: Vec<String> = rows.iter().map(|row| format!("[{},{}]", row.seq, row.mark)).collect();
+    places.join(",")
+}
+
 fn without_comments(text: &str) -> String {
     let code: Vec<&str> = text.lines().filter(|line| !line.starts_with("--")).collect();
     code.join("\n")
@@ -253,5 +259,6 @@ fn decode(row: &MySqlRow) -> Read {
         headers.map_or_else(Headers::default, |json| Headers::from_json(json).expect("headers"));
     message.idempotency_key = row.get(8);
     message.created_at = SystemTime::UNIX_EPOCH + Duration::from_micros(row.get::<i64, _>(10).unsigned_abs());
-    Read { seq: row.get(0), message, lies_at: [0; 6] }
+    let mark = if row.len() > 12 { row.get(12) } else { 0 };
+    Read { seq: row.get(0), message, lies_at: [0; 6], mark }
 }

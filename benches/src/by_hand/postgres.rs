@@ -340,7 +340,7 @@ fn decode(row: &PgRow, lies_at: bool) -> Read {
     message.created_at =
         SystemTime::UNIX_EPOCH + Duration::from_micros(raw::<8>(row, 10).map_or(0, u64::from_be_bytes));
     let lies_at = raw(row, 12).filter(|_| lies_at).unwrap_or_default();
-    Read { seq: row.get(0), message, lies_at }
+    Read { seq: row.get(0), message, lies_at, mark: 0 }
 }
 
 /// A `ctid`, as PostgreSQL takes it in an array.

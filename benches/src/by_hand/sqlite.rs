@@ -71,7 +71,7 @@ fn decode(row: &SqliteRow) -> Read {
         headers.map_or_else(Headers::default, |json| Headers::from_json(json).expect("headers"));
     message.idempotency_key = row.get(7);
     message.created_at = SystemTime::UNIX_EPOCH + Duration::from_micros(row.get::<i64, _>(9).unsigned_abs());
-    Read { seq: row.get(0), message, lies_at: [0; 6] }
+    Read { seq: row.get(0), message, lies_at: [0; 6], mark: 0 }
 }
 
 async fn settle(writer: &mut SqliteConnection, epoch: i64, number: i64, done: &[Read], next: &[Read]) {
