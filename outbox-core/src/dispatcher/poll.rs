@@ -12,6 +12,10 @@ use crate::wake_up::Ring;
 const BURST_MIN: Duration = Duration::from_millis(2);
 const BURST_MAX: Duration = Duration::from_millis(200);
 
+/// The first wait where commits ring the bell. A commit takes a few milliseconds: a look before it finds nothing, and
+/// the look that the ring asks for would have to wait for it.
+const BURST_AFTER_RING: Duration = Duration::from_millis(20);
+
 /// How many times longer the longest wait is while the bell rings for commits of other processes too.
 const HEARD: u32 = 3;
 
@@ -23,6 +27,10 @@ pub(super) struct Poll {
     heard: bool,
     /// Something was committed since the last look began: what it answers may be older.
     rung: bool,
+    /// The look that began last was asked for by a ring.
+    announced: bool,
+    /// What was found last in a burst had been announced: whoever enqueues here commits with a ring.
+    commits_ring: bool,
     wait: Duration,
     burst: Option<Duration>,
     next: Instant,
@@ -32,7 +40,18 @@ pub(super) struct Poll {
 impl Poll {
     pub(super) fn new(min: Duration, max: Duration, seed: u64) -> Self {
         let (min, max) = (min.min(NEVER), max.min(NEVER));
-        Self { min, max, heard: false, rung: false, wait: min, burst: None, next: Instant::now(), seed }
+        Self {
+            min,
+            max,
+            heard: false,
+            rung: false,
+            announced: false,
+            commits_ring: false,
+            wait: min,
+            burst: None,
+            next: Instant::now(),
+            seed,
+        }
     }
 
     pub(super) fn is_due(&self) -> bool {
@@ -49,7 +68,7 @@ impl Poll {
 
     /// A look begins.
     pub(super) fn looks(&mut self) {
-        self.rung = false;
+        self.announced = std::mem::take(&mut self.rung);
     }
 
     pub(super) fn ring(&mut self, ring: Ring) {
@@ -57,11 +76,15 @@ impl Poll {
             Ring::Committed => {
                 self.wait = self.min;
                 self.rung = true;
+                self.commits_ring = true;
+                // Another transaction may be open still, whose commit rings or not.
+                self.burst = self.burst.map(|burst| burst.max(BURST_AFTER_RING));
                 self.now();
             }
             Ring::Enqueued => {
-                self.burst = Some(BURST_MIN);
-                self.next = self.next.min(Instant::now() + BURST_MIN);
+                let first = if self.commits_ring { BURST_AFTER_RING } else { BURST_MIN };
+                self.burst = Some(first);
+                self.next = self.next.min(Instant::now() + first);
             }
             Ring::Elsewhere(heard) => {
                 self.heard = heard;
@@ -73,6 +96,7 @@ impl Poll {
 
     /// Something was found: look again soon, at once if there is `more`.
     pub(super) fn found(&mut self, more: bool) {
+        self.commits_ring &= self.announced || self.rung || self.burst.is_none();
         self.wait = self.min;
         self.next = Instant::now() + if more || self.rung { Duration::ZERO } else { self.min };
     }
@@ -118,5 +142,60 @@ impl Poll {
     fn jittered(&mut self, wait: Duration) -> Duration {
         self.seed = split_mix(self.seed);
         wait.mul_f64(0.75 + 0.25 * (self.seed >> 11) as f64 / (1_u64 << 53) as f64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn poll() -> Poll {
+        Poll::new(Duration::from_millis(25), Duration::from_secs(2), 7)
+    }
+
+    /// In how many milliseconds it looks next, rounded up.
+    fn looks_in(poll: &Poll) -> u128 {
+        (poll.next() - Instant::now()).as_micros().div_ceil(1_000)
+    }
+
+    #[test]
+    fn who_commits_without_a_ring_is_looked_for_at_once() {
+        let mut poll = poll();
+        poll.looks();
+        poll.empty(None);
+        poll.ring(Ring::Enqueued);
+        assert!(looks_in(&poll) <= 2);
+        for wait in [2, 4, 8] {
+            poll.looks();
+            poll.empty(None);
+            assert!(looks_in(&poll) <= wait, "not within {wait} ms");
+        }
+    }
+
+    #[test]
+    fn who_commits_with_a_ring_is_not_looked_for_before_it() {
+        let mut poll = poll();
+        poll.ring(Ring::Enqueued);
+        poll.ring(Ring::Committed);
+        assert!(poll.is_due());
+        poll.looks();
+        poll.found(false);
+        poll.ring(Ring::Enqueued);
+        assert!(looks_in(&poll) > 2, "the commit will tell");
+        poll.ring(Ring::Committed);
+        assert!(poll.is_due());
+    }
+
+    #[test]
+    fn who_stops_ringing_is_looked_for_at_once_again() {
+        let mut poll = poll();
+        poll.ring(Ring::Committed);
+        poll.looks();
+        poll.found(false);
+        poll.ring(Ring::Enqueued);
+        poll.looks();
+        poll.found(false);
+        poll.ring(Ring::Enqueued);
+        assert!(looks_in(&poll) <= 2, "the last one was found without a ring");
     }
 }

@@ -6,9 +6,10 @@ use futures_util::TryStreamExt;
 use outbox_core::{Claim, ClaimRequest, Claimed, Place, Slot, Tally};
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::query::Query;
-use sqlx::{PgConnection, Postgres, Row};
+use sqlx::{PgConnection, Postgres, Row, ValueRef};
 
 use super::decode::{self, MORE};
+use super::look::Look;
 use super::micros::{self, Micros};
 use super::reading::{Next, Reading};
 use super::snapshot::Snapshot;
@@ -17,6 +18,9 @@ use super::tid::Tid;
 
 /// [`Place::hint`] of a message that was set aside; that of a fresh one tells where its row lies.
 pub(super) const SET_ASIDE: u64 = u64::MAX;
+
+/// How many messages come with the look of a claim that reads on. Few: their payloads come whatever there is room for.
+const FIRST_ROWS: u8 = 20;
 
 /// The most statements that one claim reads fresh messages with.
 const MOST_STATEMENTS: usize = 16;
@@ -35,6 +39,8 @@ pub(super) struct Cursor {
     pub(super) writer: u64,
     /// The count of a person's acts that everything the caller holds is known to follow.
     pub(super) changes: Option<i64>,
+    /// Something set aside was due, or was going to be, at the last claim.
+    due: bool,
     /// Whose turn it is to read first when both fresh and due messages wait: neither may starve.
     due_first: bool,
 }
@@ -57,35 +63,50 @@ pub(super) async fn claim(
     let slots: Vec<i16> = request.slots.iter().map(|slot| decode::number_of(*slot)).collect();
     // No transaction around these reads: only the caller's own settlements move messages of its slots, and what it
     // settles it holds. An act of a person that comes in between is told by the count of changes, read first.
-    let look = sql.look.query().bind(request.epoch.0).fetch_one(&mut *connection).await?;
-    let Micros(now) = look.try_get(0)?;
-    let snapshot = Snapshot::parse(look.try_get(4)?)
-        .ok_or_else(|| sqlx::Error::Decode("the snapshot has an unknown form".into()))?;
     let reads_on = |cursor: &Cursor| {
         !request.restart
             && cursor.connection == number
             && slots.iter().all(|slot| cursor.slots.contains(slot))
     };
-    let first = !cursor.as_ref().is_some_and(reads_on);
-    let changes: Option<i64> = look.try_get(1)?;
+    let reads_on = cursor.as_ref().filter(|cursor| reads_on(cursor));
+    let first = reads_on.is_none();
+    let since =
+        reads_on.filter(|cursor| !cursor.due).and_then(|cursor| cursor.reading.missed_nothing_before());
+    let (look, rows, last) = match since {
+        Some(xid) => {
+            let next = sql.claim_next.query().bind(request.epoch.0).bind(xid).bind(&slots);
+            let rows = next.bind(i64::from(FIRST_ROWS)).fetch_all(&mut *connection).await?;
+            (Look::of(rows.first().ok_or(sqlx::Error::RowNotFound)?, MORE + 2)?, rows, 0)
+        }
+        None => {
+            let row = sql.look.query().bind(request.epoch.0).fetch_one(&mut *connection).await?;
+            (Look::of(&row, 0)?, Vec::new(), row.try_get(5)?)
+        }
+    };
+    let Look { now, changes, blocked, due, snapshot } = look;
     let cursor = match cursor {
-        Some(cursor) if !first => Cursor { slots: slots.clone(), ..cursor },
+        Some(cursor) if !first => Cursor { slots: slots.clone(), due, ..cursor },
         earlier => Cursor {
-            reading: Reading::First { snapshot: snapshot.clone(), mark: i64::MIN, last: look.try_get(5)? },
+            reading: Reading::First { snapshot: snapshot.clone(), mark: i64::MIN, last },
             slots: slots.clone(),
             connection: number,
             since: earlier.as_ref().filter(|_| !request.restart).map_or(number, |cursor| cursor.since),
             writer: 0,
             // A claim that only reads from the beginning does not make what the caller holds any newer.
             changes: earlier.as_ref().filter(|_| !request.restart).map_or(changes, |cursor| cursor.changes),
+            due,
             due_first: earlier.is_some_and(|cursor| cursor.due_first),
         },
     };
     let mut work = Work { sql, request, slots, now, snapshot, cursor, claim: Claim::default() };
     let mut room = Room { messages: request.limit.max(1), bytes: request.max_bytes.max(1) };
-    let mut due = match look.try_get(3)? {
+    let mut due = match due {
         true => work.due(connection, room.messages).await?,
-        false => Vec::new(),
+        // With something due the rows have to wait for their turn: they are read again.
+        false => {
+            work.first_rows(&rows, &mut room)?;
+            Vec::new()
+        }
     };
     if due.is_empty() {
         work.fresh(connection, &mut room).await?;
@@ -105,7 +126,7 @@ pub(super) async fn claim(
         work.cursor.due_first = !work.cursor.due_first;
         work.claim.more |= !due.is_empty();
     }
-    if look.try_get(2)? {
+    if blocked {
         work.find_blocked(connection).await?;
     }
     work.claim.messages.sort_unstable_by_key(|claimed| claimed.place.seq);
@@ -158,14 +179,7 @@ impl Work<'_> {
             let mut read = 0;
             while let Some(row) = rows.try_next().await? {
                 read += 1;
-                let place =
-                    Place { slot: decode::slot(&row)?, seq: decode::seq(&row)?, hint: lies_at(&row)?.0 };
-                self.cursor.reading.passed(xid(&row)?, place.seq);
-                if self.request.held.contains(&place) {
-                    continue;
-                }
-                let due_in = decode::not_before(&row).filter(|moment| *moment > self.now);
-                self.add(&row, place, Tally::default(), false, due_in, room);
+                self.take(&row, room)?;
                 if room.is_full() {
                     self.claim.more = true;
                     return Ok(());
@@ -176,6 +190,42 @@ impl Work<'_> {
             }
         }
         self.claim.more = true;
+        Ok(())
+    }
+
+    /// Adds the fresh messages of `rows`, which came with the look.
+    fn first_rows(&mut self, rows: &[PgRow], room: &mut Room) -> Result<(), sqlx::Error> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        // Opens the window that these are the first rows of.
+        self.cursor.reading.next(&self.snapshot);
+        let mut read = 0;
+        for row in rows {
+            if row.try_get_raw(0)?.is_null() {
+                break;
+            }
+            read += 1;
+            self.take(row, room)?;
+            if room.is_full() {
+                self.claim.more = true;
+                return Ok(());
+            }
+        }
+        if read < usize::from(FIRST_ROWS) {
+            self.cursor.reading.drained();
+        }
+        Ok(())
+    }
+
+    /// Adds the fresh message of `row`, unless the caller holds it.
+    fn take(&mut self, row: &PgRow, room: &mut Room) -> Result<(), sqlx::Error> {
+        let place = Place { slot: decode::slot(row)?, seq: decode::seq(row)?, hint: lies_at(row)?.0 };
+        self.cursor.reading.passed(xid(row)?, place.seq);
+        if !self.request.held.contains(&place) {
+            let due_in = decode::not_before(row).filter(|moment| *moment > self.now);
+            self.add(row, place, Tally::default(), false, due_in, room);
+        }
         Ok(())
     }
 

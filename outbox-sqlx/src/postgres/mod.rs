@@ -10,6 +10,7 @@ mod enqueue;
 mod error;
 mod inbox;
 mod listen;
+mod look;
 mod micros;
 mod migrate;
 mod notify;
@@ -24,7 +25,7 @@ mod tidy;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use outbox_core::{
@@ -88,11 +89,31 @@ struct Inner {
     /// Retention, migrations and the acts of people.
     helper: OwnConnection,
     cursors: Mutex<HashMap<Epoch, Cursor>>,
+    owns_all: Mutex<OwnsAll>,
     wake_up: WakeUp,
     /// Tells other processes of commits; none where that is switched off.
     notifier: Option<Arc<Notifier>>,
     /// Hears of theirs.
     ear: Ear,
+}
+
+/// Until when a dispatcher of this process owns every slot: until then nobody else need hear of commits.
+#[derive(Debug, Default)]
+struct OwnsAll {
+    until: Option<Instant>,
+    releases: u64,
+}
+
+impl OwnsAll {
+    /// What a renewal answered that began after so many `releases`.
+    fn renewed(&mut self, until: Option<Instant>, releases: u64) {
+        self.until = until.filter(|_| releases == self.releases);
+    }
+
+    fn released(&mut self) {
+        self.until = None;
+        self.releases += 1;
+    }
 }
 
 impl PostgresOutbox {
@@ -126,6 +147,7 @@ impl PostgresOutbox {
             prefix,
             retention,
             cursors: Mutex::default(),
+            owns_all: Mutex::default(),
             wake_up: WakeUp::new(),
             notifier: notifications.then(|| Arc::new(Notifier::new(options.plain(), channel))),
             ear,
@@ -196,7 +218,7 @@ impl PostgresOutbox {
     }
 
     /// Commits `tx` and wakes the dispatchers: that of this process at once, those of others by a notification that
-    /// the caller does not wait for.
+    /// the caller does not wait for, and that is spared while the dispatcher of this outbox owns every slot.
     ///
     /// # Errors
     /// [`StoreError`]; when the connection broke, or no answer came within a minute, it is unknown whether the
@@ -232,9 +254,15 @@ fn channel(prefix: &str) -> String {
 impl Inner {
     fn wake(&self) {
         self.wake_up.committed();
-        if let Some(notifier) = &self.notifier {
+        if let Some(notifier) = &self.notifier
+            && self.owns_all().until.is_none_or(|until| Instant::now() >= until)
+        {
             notifier.committed();
         }
+    }
+
+    fn owns_all(&self) -> MutexGuard<'_, OwnsAll> {
+        self.owns_all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn cursors(&self) -> MutexGuard<'_, HashMap<Epoch, Cursor>> {
@@ -273,8 +301,11 @@ impl OutboxStore for PostgresOutbox {
         let Inner { sql, keeper, .. } = &*self.inner;
         let mut keeper = keeper.take(sql).await?;
         let failed = |error| store_error("renew the lease", error);
+        let (asked, releases) = (Instant::now(), self.inner.owns_all().releases);
         let ownership = session::renew(&mut keeper, sql, me, epoch, lease_for).await.map_err(failed)?;
         keeper.keep();
+        let owns_all = ownership.slots.len() == session::SLOTS && ownership.hand_over.is_empty();
+        self.inner.owns_all().renewed(asked.checked_add(lease_for).filter(|_| owns_all), releases);
         if let Some(notifier) = &self.inner.notifier {
             self.inner.ear.open(&self.inner.wake_up, notifier);
         }
@@ -321,6 +352,7 @@ impl OutboxStore for PostgresOutbox {
     }
 
     async fn release(&self, epoch: Epoch, slots: &[Slot]) -> Result<(), StoreError> {
+        self.inner.owns_all().released();
         if let Some(cursor) = self.inner.cursors().get_mut(&epoch) {
             cursor.forget(slots);
         }

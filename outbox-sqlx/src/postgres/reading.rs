@@ -69,6 +69,14 @@ pub(super) enum Next {
 }
 
 impl Reading {
+    /// When everything below this transaction was read, whatever commits now: the transaction.
+    pub(super) fn missed_nothing_before(&self) -> Option<String> {
+        match self {
+            Self::Read(from) if from.running.is_empty() => Some(from.xmax.to_string()),
+            _ => None,
+        }
+    }
+
     /// What to read next; `now` is a snapshot that was just taken.
     pub(super) fn next(&mut self, now: &Snapshot) -> Next {
         if let Self::Read(from) = self {

@@ -13,7 +13,7 @@ use super::statements::Statements;
 use super::without_nul;
 
 /// How many slots there are; fixed by the schema.
-const SLOTS: usize = 16;
+pub(super) const SLOTS: usize = 16;
 
 /// Starts or keeps a session; takes slots up to its fair share.
 pub(super) async fn renew(

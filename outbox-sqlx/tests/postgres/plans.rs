@@ -55,12 +55,14 @@ fn may_scan(statement: &str) -> &'static [&'static str] {
 }
 
 /// Of the statements that matter most, what must be in their plan.
-const PINNED: [(&str, &str); 25] = [
+const PINNED: [(&str, &str); 27] = [
     ("claim_first", "Index Cond: ((seq > $1) AND (seq <= $2))"),
     ("claim_late", "Index Scan using outbox_messages_since"),
     ("claim_late", "(xid >= late.xid) AND (xid <= late.xid)"),
     ("claim_on", "Index Scan using outbox_messages_since"),
     ("claim_on", "Index Cond: ((ROW(xid, (seq + 0)) > ROW(($1)::xid8, $2)) AND (xid < ($3)::xid8))"),
+    ("claim_next", "Index Scan using outbox_messages_since"),
+    ("claim_next", "Index Cond: ((xid >= ($2)::xid8) AND (xid < pg_snapshot_xmax(look.snapshot)))"),
     ("blocked_keys", "Index Cond: ((topic = wanted.topic) AND (message_key = wanted.message_key))"),
     ("claim_due", "Index Cond: (seq = wanted.seq)"),
     ("due_places", "Index Only Scan using outbox_deferred_due"),

@@ -189,6 +189,45 @@ async fn nothing_is_notified_in_the_transaction_and_many_commits_are_told_at_onc
 
 #[tokio::test]
 #[ignore = "needs TEST_POSTGRES_URL; scripts/test starts a server"]
+async fn while_this_process_owns_every_slot_others_are_not_told_and_then_they_are() {
+    let quiet = Quiet::new().await;
+    let ours = quiet.process().await;
+    let mut dispatcher = Sleepy::start(ours.clone());
+    send(&ours, "0").await;
+    dispatcher.hears("0").await;
+    let mut listener = quiet.listener().await;
+    for n in 1..20 {
+        send(&ours, &n.to_string()).await;
+        dispatcher.hears(&n.to_string()).await;
+    }
+    quiet.schema.execute(&format!("NOTIFY {}messages, 'last'", quiet.prefix)).await;
+    let mut heard = Vec::new();
+    while !heard.contains(&"last".to_owned()) {
+        let next = timeout(LONG, listener.recv()).await.unwrap_or_else(|_| panic!("only {heard:?}")).unwrap();
+        heard.push(next.payload().to_owned());
+    }
+    heard.retain(|payload| !payload.starts_with("probe "));
+    // The first commit may have come before the first renewal, and its notification a little later.
+    assert!(heard.len() <= 2, "{heard:?}");
+
+    let other = Sleepy::start(quiet.process().await);
+    let told = async {
+        loop {
+            send(&ours, "more").await;
+            while let Ok(heard) = timeout(Duration::from_millis(50), listener.recv()).await {
+                if !heard.unwrap().payload().starts_with("probe ") {
+                    return;
+                }
+            }
+        }
+    };
+    timeout(LONG, told).await.expect("the other one is told once it has slots");
+    dispatcher.stop().await;
+    other.stop().await;
+}
+
+#[tokio::test]
+#[ignore = "needs TEST_POSTGRES_URL; scripts/test starts a server"]
 async fn a_dispatcher_whose_listener_is_terminated_listens_again() {
     let quiet = Quiet::new().await;
     let mut dispatcher = Sleepy::start(quiet.process().await);
