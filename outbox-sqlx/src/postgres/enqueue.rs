@@ -76,6 +76,11 @@ async fn store(
     sql: &Statements,
     messages: &[NewMessage],
 ) -> Result<Option<HashSet<Uuid>>, sqlx::Error> {
+    if let [message] = messages {
+        let inserted = bind_one(&sql.insert_message, message).execute(conn).await?.rows_affected();
+        let stored = || (inserted > 0).then_some(*message.id().as_uuid());
+        return Ok(message.idempotency_key().map(|_| stored().into_iter().collect()));
+    }
     if messages.iter().all(|message| message.idempotency_key().is_none()) {
         bind(&sql.insert_messages, messages).execute(conn).await?;
         return Ok(None);
@@ -122,6 +127,20 @@ async fn answer(
 }
 
 type Insert<'m> = sqlx::query::Query<'m, sqlx::Postgres, sqlx::postgres::PgArguments>;
+
+fn bind_one<'m>(statement: &Statement, message: &'m NewMessage) -> Insert<'m> {
+    statement
+        .query()
+        .bind(*message.id().as_uuid())
+        .bind(message.topic())
+        .bind(message.message_type())
+        .bind(message.key())
+        .bind(message.content_type())
+        .bind(message.headers().to_json())
+        .bind(message.idempotency_key())
+        .bind(message.not_before().map(Micros::from))
+        .bind(message.payload().as_ref())
+}
 
 /// One array per column.
 fn bind<'m>(statement: &Statement, messages: &'m [NewMessage]) -> Insert<'m> {

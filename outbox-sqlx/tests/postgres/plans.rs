@@ -30,12 +30,13 @@ const EMPTY: &str = "
     ANALYZE;";
 
 /// Statements that run on the application's pool, under its settings.
-const OF_THE_POOL: [&str; 12] = [
+const OF_THE_POOL: [&str; 13] = [
     "acts_of",
     "counts",
     "enqueued_in",
     "find",
     "first_time",
+    "insert_message",
     "insert_messages",
     "insert_messages_once",
     "known_keys",
