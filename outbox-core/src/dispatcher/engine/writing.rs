@@ -115,7 +115,6 @@ impl Engine {
         if write.judged.verdicts.len() > self.most_verdicts {
             let later = Arc::make_mut(&mut write.judged).split_off(self.most_verdicts);
             self.ledger.write_later(later);
-            self.poll.found(true);
         }
     }
 
