@@ -30,6 +30,8 @@ struct Bent {
     most_verdicts: usize,
     /// The most verdicts that one settlement had.
     largest: Arc<AtomicUsize>,
+    /// So many settlements with verdicts fail, having done nothing.
+    settlements_fail: Arc<AtomicUsize>,
 }
 
 impl Bent {
@@ -46,6 +48,7 @@ impl Bent {
             fails: Arc::default(),
             most_verdicts: usize::MAX,
             largest: Arc::default(),
+            settlements_fail: Arc::default(),
         }
     }
 }
@@ -90,6 +93,14 @@ impl OutboxStore for Bent {
     }
     async fn settle(&self, epoch: Epoch, settlement: &Settlement<'_>) -> Result<Fence, StoreError> {
         self.largest.fetch_max(settlement.verdicts.len(), Ordering::SeqCst);
+        if !settlement.verdicts.is_empty()
+            && self
+                .settlements_fail
+                .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1))
+                .is_ok()
+        {
+            return Err(broken());
+        }
         if settlement.verdicts.len() > self.most_verdicts {
             // Too much for the deadline.
             std::future::pending::<()>().await;
@@ -462,4 +473,24 @@ async fn a_long_line_is_set_aside_in_parts_that_the_store_can_write_within_its_d
     log.assert_order();
     assert!(store.largest.load(Ordering::SeqCst) <= 700, "what waits to be written is bounded");
     running.stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_settlement_that_failed_is_not_followed_at_once_by_a_claim() {
+    const MESSAGES: usize = 100;
+    let outbox = MemoryOutbox::new();
+    commit(&outbox, &(0..MESSAGES).map(|n| message("orders", None, n)).collect::<Vec<_>>()).await;
+    let log = Recorder::accepting();
+    let store = Bent::new(outbox.clone());
+    store.settlements_fail.store(5, Ordering::SeqCst);
+    // Polls once an hour, and the first claim brings everything.
+    let hour = Duration::from_secs(3600);
+    let settings = Settings { batch: 2 * MESSAGES, poll_min: hour, poll_max: hour, ..quick() };
+    let route = Route::topic("orders", InBatches(log.clone()));
+    let running = start(&dispatcher(store.clone(), settings, vec![route]));
+    until("five settlements fail", || store.settlements_fail.load(Ordering::SeqCst) == 0).await;
+    assert_eq!(store.claims.load(Ordering::SeqCst), 1, "claims while settlements failed");
+    running.stop().await.unwrap();
+    assert_eq!(log.seen().len(), MESSAGES);
+    assert_eq!(outbox.counts().await.unwrap(), [], "what had failed was written in the end");
 }
