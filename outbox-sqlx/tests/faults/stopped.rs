@@ -57,22 +57,25 @@ async fn a_dispatcher_that_slept_past_its_lease_writes_nothing_and_starts_no_sen
 /// Stops a dispatcher that owns something until the others own everything, and wakes it.
 async fn sleep(run: &Run, crew: &[Process], database: Database) -> Sleep {
     let slots = |process: &Process| run.receiver.standing(&process.name).map_or(0, |standing| standing.slots);
-    until("a dispatcher owns something and delivers", async || {
-        let all: usize = crew.iter().map(slots).sum();
-        all == database.slots() && run.receiver.accepted() > 0
-    })
-    .await;
-    let mut sleeper = &crew[random(crew.len())];
-    if slots(sleeper) == 0 {
-        sleeper = crew.iter().max_by_key(|process| slots(process)).unwrap();
-    }
-    sleeper.freeze();
-    while !run.outbox.accepts_writes().await {
-        // Stopped in the middle of a write to a file, it keeps every other writer waiting, and nobody can take over.
+    let sleeper = loop {
+        until("a dispatcher owns something and delivers", async || {
+            let all: usize = crew.iter().map(slots).sum();
+            all == database.slots() && run.receiver.accepted() > 0
+        })
+        .await;
+        let mut sleeper = &crew[random(crew.len())];
+        if slots(sleeper) == 0 {
+            sleeper = crew.iter().max_by_key(|process| slots(process)).unwrap();
+        }
+        sleeper.freeze();
+        if run.outbox.accepts_writes().await {
+            break sleeper;
+        }
+        // Stopped in the middle of a write to a file, it keeps every other writer waiting, and nobody can take over. In
+        // the moment after it wakes somebody may: then it is another's turn to be stopped.
         sleeper.thaw();
         tokio::time::sleep(Duration::from_millis(20)).await;
-        sleeper.freeze();
-    }
+    };
     let epoch = run.receiver.standing(&sleeper.name).unwrap().epoch;
     until("the others own everything", async || {
         let others = crew.iter().filter(|process| process.name != sleeper.name);
