@@ -120,8 +120,9 @@ CREATE TABLE IF NOT EXISTS outbox_history (
     KEY outbox_history_ended (ended_at)
 ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE /*!80017 utf8mb4_0900_bin */ /*M!100600 utf8mb4_nopad_bin */;
 
--- Running dispatchers. The epoch is the fencing token: no number comes back. changes counts the acts of people that
--- the session has to hear of.
+-- Running dispatchers. The epoch is the fencing token: no number comes back, also where a replica takes over that never
+-- heard of the last sessions. So it is not left to AUTO_INCREMENT, but the time of the start in microseconds; sessions
+-- start one after another. changes counts the acts of people that the session has to hear of.
 CREATE TABLE IF NOT EXISTS outbox_sessions (
     epoch      BIGINT     NOT NULL AUTO_INCREMENT PRIMARY KEY,
     name       LONGTEXT   NOT NULL,

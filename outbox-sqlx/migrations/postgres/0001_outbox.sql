@@ -138,10 +138,11 @@ CREATE TABLE outbox_history (
 CREATE INDEX outbox_history_id ON outbox_history (id);
 CREATE INDEX outbox_history_ended ON outbox_history (ended_at);
 
--- Running dispatchers. The epoch is the fencing token: no number comes back. changes counts the acts of people that
--- the session has to hear of.
+-- Running dispatchers. The epoch is the fencing token: no number comes back, also where a replica takes over that never
+-- heard of the last sessions. So it is no sequence, but the time of the start in microseconds; sessions start one after
+-- another. changes counts the acts of people that the session has to hear of.
 CREATE TABLE outbox_sessions (
-    epoch      bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    epoch      bigint      DEFAULT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint PRIMARY KEY,
     name       text        NOT NULL,
     instance   uuid        NOT NULL,
     started_at timestamptz NOT NULL DEFAULT clock_timestamp(),

@@ -23,7 +23,7 @@ pub(super) async fn renew(
 ) -> Result<Ownership, sqlx::Error> {
     let lease_for = micros::duration(lease_for);
     if let Some(epoch) = epoch {
-        let renew = sqlx::query(sql.renew_session.clone()).bind(lease_for).bind(epoch.0).bind(me.instance);
+        let renew = sqlx::query(sql.renew_session.clone()).bind(lease_for).bind(epoch.0);
         if renew.execute(&mut *connection).await?.rows_affected() > 0 {
             let standing = Standing::of(connection, sql, epoch).await?;
             if standing.alive && standing.could_take() == 0 {
@@ -80,7 +80,7 @@ async fn session(
 ) -> Result<Epoch, sqlx::Error> {
     if let Some(epoch) = epoch {
         // Again, under the lock: it may have been fenced since.
-        let renew = sqlx::query(sql.renew_session.clone()).bind(lease_for).bind(epoch.0).bind(me.instance);
+        let renew = sqlx::query(sql.renew_session.clone()).bind(lease_for).bind(epoch.0);
         if renew.execute(&mut *tx).await?.rows_affected() > 0 {
             return Ok(epoch);
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use outbox_core::{OutboxStore, Slot};
+use outbox_core::{Fence, OutboxStore, Settlement, Slot, Verdict};
 
 use crate::fixture::{LEASE, Schema, Session, message};
 
@@ -98,4 +98,26 @@ async fn a_slot_given_back_and_regained_between_two_claims_is_read_from_the_begi
     first.renew_for(LEASE).await;
     assert_eq!(first.owned.slots, all());
     assert_eq!(first.claim(100).await.len(), 50 - kept, "what the slots hold comes again");
+}
+
+#[tokio::test]
+#[ignore = "needs TEST_POSTGRES_URL; scripts/test starts a server"]
+async fn a_session_that_the_server_forgot_shares_its_number_with_no_later_one() {
+    let schema = Schema::new().await;
+    schema.send(&[message("k", "1")]).await;
+    let mut first = Session::start(&schema.outbox).await;
+    let claimed = first.claim(1).await;
+    // As on a replica that takes over and has not heard of the last sessions.
+    schema.execute("TRUNCATE outbox_sessions RESTART IDENTITY; UPDATE outbox_leases SET epoch = NULL").await;
+    let mut second = Session::start(&schema.elsewhere().await).await;
+    assert_eq!(second.owned.slots, all());
+    let verdicts = [(claimed[0].place, Verdict::Delivered { receipt: None })];
+    let settlement = Settlement { verdicts: &verdicts, ..Settlement::default() };
+    assert_eq!(first.outbox.settle(first.owned.epoch, &settlement).await.unwrap(), Fence::Lost);
+    let forgotten = first.owned.epoch;
+    first.outbox.release(forgotten, &first.owned.slots).await.unwrap();
+    first.renew_for(LEASE).await;
+    assert_ne!(first.owned.epoch, forgotten);
+    assert!(first.owned.slots.is_empty(), "nobody takes a slot from a live session");
+    assert_eq!(second.drain(10).await, ["1"]);
 }
