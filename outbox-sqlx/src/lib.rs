@@ -30,6 +30,8 @@ mod acts;
 mod admin;
 #[cfg(any(feature = "mysql", feature = "postgres"))]
 mod deadline;
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+mod idle;
 #[cfg(feature = "mysql")]
 mod micros;
 #[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]

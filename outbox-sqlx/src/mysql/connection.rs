@@ -1,5 +1,6 @@
 //! [`OwnConnection`]: the outbox's own connections, so that it never waits for the application's pool.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use outbox_core::{StoreError, StoreErrorKind};
@@ -11,6 +12,7 @@ use tokio::time::timeout;
 use super::error::store_error;
 use super::statements::Statements;
 use super::{durability, migrate};
+use crate::idle::IdleLimit;
 
 /// How long opening a connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -21,8 +23,8 @@ const IDLE: Duration = Duration::from_secs(30);
 /// What holds for every connection of our own.
 ///
 /// The timeouts end what a dispatcher that was cut off left behind, before its locks are in a successor's way: MariaDB
-/// ends a transaction that idles, MySQL only a connection, so that connections may not idle for long. At READ COMMITTED
-/// a statement locks only the rows that it changes, and no gaps, where producers insert.
+/// ends a transaction that idles ([`IdleLimit`]), MySQL only a connection, so that connections may not idle for long. At
+/// READ COMMITTED a statement locks only the rows that it changes, and no gaps, where producers insert.
 const SETTINGS: &str = include_str!("sql/settings.sql");
 
 /// A connection that is opened when it is first needed, and used by one call at a time.
@@ -30,6 +32,7 @@ const SETTINGS: &str = include_str!("sql/settings.sql");
 pub(super) struct OwnConnection {
     options: MySqlConnectOptions,
     statement_timeout: Duration,
+    idle: Arc<IdleLimit>,
     writes_deliveries: bool,
     slot: Mutex<Slot>,
 }
@@ -50,9 +53,14 @@ pub(super) struct InUse<'a> {
 
 impl OwnConnection {
     /// A connection to the database that `pool_options` name.
-    pub(super) fn new(pool_options: &MySqlConnectOptions, statement_timeout: Duration) -> Self {
+    pub(super) fn new(
+        pool_options: &MySqlConnectOptions,
+        statement_timeout: Duration,
+        idle: &Arc<IdleLimit>,
+    ) -> Self {
         let options = pool_options.clone().disable_statement_logging();
-        Self { options, statement_timeout, writes_deliveries: false, slot: Mutex::default() }
+        let idle = Arc::clone(idle);
+        Self { options, statement_timeout, idle, writes_deliveries: false, slot: Mutex::default() }
     }
 
     /// The same, by which it is written what was delivered: warns where a commit is not durable.
@@ -92,9 +100,12 @@ impl OwnConnection {
     /// A new connection, whatever tables there are.
     pub(super) async fn open(&self) -> Result<MySqlConnection, StoreError> {
         let seconds = self.statement_timeout.as_secs();
+        // In whole seconds, and none is without limit.
+        let idle = self.idle.get().as_millis().div_ceil(1_000);
         // MySQL ends only reads by such a limit; its writes wait for locks no longer than the settings say.
         let limit = format!(
-            "SET SESSION wait_timeout = 60 /*M!100600 , max_statement_time = {seconds} */ \
+            "SET SESSION wait_timeout = 60 \
+             /*M!100600 , idle_transaction_timeout = {idle}, max_statement_time = {seconds} */ \
              /*!80000 , max_execution_time = {seconds}000 */"
         );
         let open = async {

@@ -40,6 +40,7 @@ pub use config::MySqlOutboxBuilder;
 
 use crate::Migration;
 use crate::deadline::{self, within};
+use crate::idle::IdleLimit;
 use crate::retention::Retention;
 use crate::statement::{DEFAULT_PREFIX, check_prefix};
 
@@ -83,6 +84,8 @@ struct Inner {
     /// Retention, migrations and the acts of people.
     helper: OwnConnection,
     cursors: Mutex<HashMap<Epoch, Cursor>>,
+    /// Of our own connections.
+    idle: Arc<IdleLimit>,
     wake_up: WakeUp,
 }
 
@@ -101,12 +104,14 @@ impl MySqlOutbox {
     fn with(pool: MySqlPool, prefix: String, retention: Retention) -> Self {
         const SECONDS: fn(u64) -> Duration = Duration::from_secs;
         let options = pool.connect_options();
+        let idle = Arc::<IdleLimit>::default();
         let inner = Inner {
             sql: Statements::new(&prefix),
-            writer: OwnConnection::new(&options, SECONDS(10)).that_writes_deliveries(),
-            reader: OwnConnection::new(&options, SECONDS(10)),
-            keeper: OwnConnection::new(&options, SECONDS(10)),
-            helper: OwnConnection::new(&options, SECONDS(60)),
+            writer: OwnConnection::new(&options, SECONDS(10), &idle).that_writes_deliveries(),
+            reader: OwnConnection::new(&options, SECONDS(10), &idle),
+            keeper: OwnConnection::new(&options, SECONDS(10), &idle),
+            helper: OwnConnection::new(&options, SECONDS(60), &idle),
+            idle,
             pool,
             prefix,
             retention,
@@ -200,7 +205,8 @@ impl OutboxStore for MySqlOutbox {
         epoch: Option<Epoch>,
         lease_for: Duration,
     ) -> Result<Ownership, StoreError> {
-        let Inner { sql, keeper, .. } = &*self.inner;
+        let Inner { sql, keeper, idle, .. } = &*self.inner;
+        idle.suit(lease_for);
         let mut tries = Tries::default();
         let ownership = loop {
             let mut keeper = keeper.take(sql).await?;

@@ -1,6 +1,7 @@
 //! [`OwnConnection`]: the outbox's own connections, so that it never waits for the application's pool.
 
 use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
 use std::time::Duration;
 
 use outbox_core::{StoreError, StoreErrorKind};
@@ -14,13 +15,15 @@ use tokio::time::timeout;
 use super::error::store_error;
 use super::migrate;
 use super::statements::Statements;
+use crate::idle::IdleLimit;
 
 /// How long opening a connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What holds for every connection of our own.
 ///
-/// The timeouts end what a dispatcher that was cut off left behind, before its locks are in a successor's way.
+/// The timeouts end what a dispatcher that was cut off left behind, before its locks are in a successor's way; the idle
+/// one becomes shorter where the lease is ([`IdleLimit`]).
 /// Every statement finds its rows by an index, in the order in which it wants them. Planned while a table was empty,
 /// PostgreSQL would keep a hash join over a sequential scan, or a sort of all that is waiting, for good; so these plans
 /// are switched off where there is another. What has none looks enormously dear then, and would start the just-in-time
@@ -45,16 +48,17 @@ pub(super) struct OwnOptions {
     /// prepared statements, would be lost or get to others. So everything runs in transactions with settings of their
     /// own, and no statement has a name.
     behind_pooler: bool,
+    idle: Arc<IdleLimit>,
 }
 
 impl OwnOptions {
     /// To the database that `options` name.
-    pub(super) fn new(options: &PgConnectOptions, behind_pooler: bool) -> Self {
+    pub(super) fn new(options: &PgConnectOptions, behind_pooler: bool, idle: Arc<IdleLimit>) -> Self {
         let mut options = options.clone().disable_statement_logging();
         if options.get_application_name().is_none() {
             options = options.application_name("outbox");
         }
-        Self { options, behind_pooler }
+        Self { options, behind_pooler, idle }
     }
 
     /// For a connection that only notifies: it needs no settings.
@@ -94,6 +98,7 @@ pub(super) struct OwnConnection {
     options: PgConnectOptions,
     /// What each transaction begins with, behind a pooler.
     begin: Option<SqlStr>,
+    idle: Arc<IdleLimit>,
     slot: Mutex<Slot>,
 }
 
@@ -120,7 +125,7 @@ impl OwnConnection {
             true => (own.options.clone(), Some(begin_with_settings(statement_timeout))),
             false => (own.with_settings(statement_timeout), None),
         };
-        Self { options, begin, slot: Mutex::default() }
+        Self { options, begin, idle: Arc::clone(&own.idle), slot: Mutex::default() }
     }
 
     /// The connection, opened and its schema checked if it is not open yet; waits while another call uses it.
@@ -158,9 +163,19 @@ impl OwnConnection {
         Ok(InUse { connection, begin: self.begin.as_ref(), is_new, slot })
     }
 
+    /// The options of a connection that is opened now.
+    fn options(&self) -> PgConnectOptions {
+        // A pooler would refuse the setting, as it does the others.
+        if self.begin.is_some() {
+            return self.options.clone();
+        }
+        let idle = format!("{}ms", self.idle.get().as_millis());
+        self.options.clone().options([("idle_in_transaction_session_timeout", idle)])
+    }
+
     async fn open(&self) -> Result<PgConnection, StoreError> {
         let open = async {
-            let mut connection = self.options.connect().await?;
+            let mut connection = self.options().connect().await?;
             if self.begin.is_none() {
                 // As text: it has no parameters, and leaves no statement behind where settings do not hold.
                 let held = sqlx::raw_sql(SETTINGS_HOLD).fetch_one(&mut connection).await?;
@@ -279,7 +294,7 @@ mod tests {
 
     #[test]
     fn every_setting_holds_for_a_connection_and_for_a_transaction_alike() {
-        let own = OwnOptions::new(&PgConnectOptions::new_without_pgpass(), false);
+        let own = OwnOptions::new(&PgConnectOptions::new_without_pgpass(), false, Arc::default());
         let options = own.with_settings("7s");
         let parameters = options.get_options().unwrap();
         for setting in ["jit=off", r"default_transaction_isolation=read\ committed", "lock_timeout=5s"] {

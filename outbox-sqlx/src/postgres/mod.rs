@@ -39,6 +39,7 @@ pub use config::PostgresOutboxBuilder;
 
 use crate::Migration;
 use crate::deadline::{self, within};
+use crate::idle::IdleLimit;
 use crate::retention::Retention;
 use crate::statement::check_prefix;
 
@@ -90,6 +91,8 @@ struct Inner {
     helper: OwnConnection,
     cursors: Mutex<HashMap<Epoch, Cursor>>,
     owns_all: Mutex<OwnsAll>,
+    /// Of our own connections.
+    idle: Arc<IdleLimit>,
     wake_up: WakeUp,
     /// Tells other processes of commits; none where that is switched off.
     notifier: Option<Arc<Notifier>>,
@@ -133,7 +136,8 @@ impl PostgresOutbox {
         let PostgresOutboxBuilder { pool, own, prefix, retention, notifications, behind_pooler } = settings;
         let own_behind_pooler = behind_pooler && own.is_none();
         let options = own.unwrap_or_else(|| (*pool.connect_options()).clone());
-        let options = OwnOptions::new(&options, own_behind_pooler);
+        let idle = Arc::<IdleLimit>::default();
+        let options = OwnOptions::new(&options, own_behind_pooler, Arc::clone(&idle));
         let channel = channel(&prefix);
         let ear = Ear::new(options.listening());
         let inner = Inner {
@@ -148,6 +152,7 @@ impl PostgresOutbox {
             retention,
             cursors: Mutex::default(),
             owns_all: Mutex::default(),
+            idle,
             wake_up: WakeUp::new(),
             notifier: notifications.then(|| Arc::new(Notifier::new(options.plain(), channel))),
             ear,
@@ -298,7 +303,8 @@ impl OutboxStore for PostgresOutbox {
         epoch: Option<Epoch>,
         lease_for: Duration,
     ) -> Result<Ownership, StoreError> {
-        let Inner { sql, keeper, .. } = &*self.inner;
+        let Inner { sql, keeper, idle, .. } = &*self.inner;
+        idle.suit(lease_for);
         let mut keeper = keeper.take(sql).await?;
         let failed = |error| store_error("renew the lease", error);
         let (asked, releases) = (Instant::now(), self.inner.owns_all().releases);

@@ -1,6 +1,10 @@
-//! A server that goes silent and closes nothing: every call ends all the same.
+//! A server that goes silent and closes nothing: every call ends all the same, and nobody is kept waiting for long.
 
-use outbox_core::{Act, Enqueue, OutboxAdmin, PageRequest, Selection, StoreErrorKind};
+use std::time::Duration;
+
+use outbox_core::{
+    Act, DispatcherId, Enqueue, OutboxAdmin, OutboxStore, PageRequest, Selection, StoreErrorKind,
+};
 use outbox_sqlx::MySqlOutbox;
 use sqlx::mysql::MySqlPoolOptions;
 
@@ -37,7 +41,7 @@ async fn every_call_ends_on_a_server_that_goes_silent() {
         outbox.list(&PageRequest::default()).await.map(drop),
         outbox.discard(&all, &why).await.map(drop),
         outbox.redrive(&Selection::Ids(vec![outbox_core::MessageId::generate()]), &why).await.map(drop),
-        outbox.purge_history(std::time::Duration::ZERO, 1).await.map(drop),
+        outbox.purge_history(Duration::ZERO, 1).await.map(drop),
     ];
     for failed in failed {
         assert_eq!(failed.unwrap_err().kind(), StoreErrorKind::Unavailable);
@@ -61,4 +65,37 @@ async fn of_a_commit_that_the_server_ended_the_outcome_is_unknown() {
     assert!(error.to_string().contains("unknown whether the transaction was committed"), "{error}");
     let database = std::error::Error::source(&error).and_then(|source| source.downcast_ref::<sqlx::Error>());
     assert!(matches!(database, Some(sqlx::Error::Database(_) | sqlx::Error::Io(_))), "{database:?}");
+}
+
+/// MySQL ends no transaction that idles, only a connection, after a minute.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs TEST_MYSQL_URL; scripts/test starts a server"]
+async fn the_locks_of_a_dispatcher_that_went_silent_are_gone_when_its_lease_is() {
+    const LEASE: Duration = Duration::from_secs(1);
+    let database = Database::new().await;
+    let (proxy, url) = proxy::Proxy::before(&std::env::var("TEST_MYSQL_URL").unwrap()).await;
+    let options: sqlx::mysql::MySqlConnectOptions = url.parse().unwrap();
+    let pool = MySqlPoolOptions::new().connect_with(options.database(&database.name)).await.unwrap();
+    let silent = MySqlOutbox::new(pool);
+
+    // It starts a session, and so holds the locks under which slots change hands, while somebody else is in its way.
+    let mut in_its_way = database.pool.acquire().await.unwrap();
+    sqlx::raw_sql("LOCK TABLES outbox_sessions READ").execute(&mut *in_its_way).await.unwrap();
+    let starting = tokio::spawn(async move { silent.renew(&DispatcherId::new("silent"), None, LEASE).await });
+    let waits = "SELECT COUNT(*) FROM information_schema.processlist
+        WHERE db = DATABASE() AND state LIKE 'Waiting for table metadata lock'";
+    while database.number(waits).await == 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    proxy.silence();
+    sqlx::raw_sql("UNLOCK TABLES").execute(&mut *in_its_way).await.unwrap();
+
+    // Whoever wants those locks is told after five seconds that they did not come.
+    let wanted = "SET SESSION innodb_lock_wait_timeout = 5; SELECT slot FROM outbox_leases FOR UPDATE";
+    let mariadb = database.number("SELECT VERSION() LIKE '%MariaDB%'").await == 1;
+    for _ in 1..if mariadb { 1 } else { 14 } {
+        let _ = sqlx::raw_sql(wanted).execute(&mut *in_its_way).await;
+    }
+    sqlx::raw_sql(wanted).execute(&mut *in_its_way).await.unwrap();
+    starting.abort();
 }

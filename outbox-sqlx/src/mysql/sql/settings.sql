@@ -10,4 +10,3 @@ SET SESSION
     lock_wait_timeout = 5,
     wait_timeout = 60
     /*!80000 , information_schema_stats_expiry = 0 */
-    /*M!100600 , idle_transaction_timeout = 10 */
