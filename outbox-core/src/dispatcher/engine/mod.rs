@@ -7,8 +7,9 @@ mod writing;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
@@ -56,7 +57,11 @@ pub(super) struct Engine {
     ledger: Ledger,
     poll: Poll,
     bell: Listener,
-    tasks: JoinSet<Done>,
+    /// Calls of transports, each a task of its own: one that blocks its thread holds up nothing else.
+    calls: JoinSet<Done>,
+    /// Calls of the store. They are polled by the dispatcher's own task: a task of their own would have to be woken on
+    /// another thread for each of them, and their answer would have to wake this one.
+    store: FuturesUnordered<BoxFuture<'static, Done>>,
     keeper: JoinSet<()>,
     pulse: Arc<Pulse>,
     lease: watch::Receiver<Lease>,
@@ -118,7 +123,8 @@ impl Engine {
             ),
             poll: Poll::new(settings.poll_min, settings.poll_max, seed),
             bell,
-            tasks: JoinSet::new(),
+            calls: JoinSet::new(),
+            store: FuturesUnordered::new(),
             keeper,
             pulse,
             lease,
@@ -164,10 +170,11 @@ impl Engine {
                 }
                 changed = self.lease.changed() => if changed.is_ok() { self.lease_changed() },
                 Some(number) = self.dirty.1.recv() => self.take_records(Some(number)),
-                Some(done) = self.tasks.join_next() => match done {
+                Some(done) = self.store.next() => self.done(done),
+                Some(done) = self.calls.join_next() => match done {
                     Ok(done) => self.done(done),
                     // Only a reset aborts tasks, and it forgets them first.
-                    Err(gone) => warn!(error = %gone, "a task of the dispatcher is gone"),
+                    Err(gone) => warn!(error = %gone, "a call of a transport is gone"),
                 },
                 ring = self.bell.next() => self.poll.ring(ring),
                 () = sleep_until(wake_at) => {}
@@ -208,7 +215,8 @@ impl Engine {
     /// Gives everything back. What is in flight by now is dropped, and in doubt for a successor.
     async fn leave(mut self, end: Result<(), DispatchError>) -> Result<DispatchSummary, DispatchError> {
         self.keeper.shutdown().await;
-        self.tasks.shutdown().await;
+        self.store.clear();
+        self.calls.shutdown().await;
         let lease = self.lease.borrow().clone();
         if let Some(epoch) = lease.epoch {
             let deadline = self.parts.settings.store_deadline();
@@ -294,7 +302,8 @@ impl Engine {
     /// Everything held is lost; sends under way are dropped.
     fn reset(&mut self, epoch: Option<Epoch>) {
         self.epoch = epoch;
-        self.tasks = JoinSet::new();
+        self.calls = JoinSet::new();
+        self.store.clear();
         self.ledger.reset();
         self.claiming = false;
         self.restart = true;

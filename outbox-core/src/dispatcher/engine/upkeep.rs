@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures_util::FutureExt;
 use tokio::time::Instant;
 use tracing::warn;
 
@@ -31,11 +32,14 @@ impl Engine {
         self.handing_over = true;
         let parts = Arc::clone(&self.parts);
         let deadline = self.parts.settings.store_deadline();
-        self.tasks.spawn(async move {
-            Done::HandOver(
-                guarded("release", deadline, async || parts.store.release(epoch, &slots).await).await,
-            )
-        });
+        self.store.push(
+            async move {
+                Done::HandOver(
+                    guarded("release", deadline, async || parts.store.release(epoch, &slots).await).await,
+                )
+            }
+            .boxed(),
+        );
     }
 
     pub(super) fn start_tidy(&mut self) {
@@ -43,9 +47,9 @@ impl Engine {
         self.tidy_at = Instant::now();
         let parts = Arc::clone(&self.parts);
         let deadline = self.parts.settings.store_deadline();
-        self.tasks.spawn(async move {
+        self.store.push(async move {
             Done::Tidy(guarded("tidy", deadline, async || parts.store.tidy(TIDY_STEP).await).await)
-        });
+        }.boxed());
     }
 
     pub(super) fn handed_over(&mut self, answer: Result<(), StoreError>) {

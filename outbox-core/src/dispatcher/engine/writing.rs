@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::time::Instant;
 use tracing::{Instrument, debug_span, info, warn};
 
@@ -58,7 +59,7 @@ impl Engine {
                 guarded("settle", deadline, async || parts.store.settle(epoch, &settlement).await).await,
             )
         };
-        self.tasks.spawn(settle.instrument(span));
+        self.store.push(settle.instrument(span).boxed());
     }
 
     pub(super) fn wrote(&mut self, answer: Result<Fence, StoreError>) {
@@ -84,6 +85,11 @@ impl Engine {
             Fence::Held => {
                 self.ledger.written(&write.judged, self.claims);
                 if let Some(plan) = write.plan {
+                    // The next settlement is on its way before the transport is called: the database is what a
+                    // drain waits for.
+                    if !plan.batch.alone && self.ledger.judged() * 2 >= self.parts.settings.batch {
+                        self.start_write();
+                    }
                     self.start_calls(plan);
                 }
             }
@@ -127,7 +133,7 @@ impl Engine {
             let transport = Arc::clone(&settings.transport);
             let lease = self.lease.clone();
             let call = call(transport, deliveries, report, deadline, lease, epoch);
-            self.tasks.spawn(async move { Done::Call(number, call.await) }.instrument(span));
+            self.calls.spawn(async move { Done::Call(number, call.await) }.instrument(span));
         }
     }
 
