@@ -18,7 +18,7 @@ use crate::{DeliveryError, Message, MessageId, StoreError, WakeUp};
 /// read is *set aside*: it waits there for a time, behind an earlier message of its key, or for a person.
 /// A key is *blocked* exactly while a message of it is set aside that is neither scheduled nor a skipped dead letter.
 ///
-/// The dispatcher's own task polls these calls: none may block its thread.
+/// No call may block its thread; the dispatcher's own task polls [`settle`](Self::settle).
 ///
 /// The conformance suite (feature `conformance`) has a named check for every "must" below.
 #[async_trait]

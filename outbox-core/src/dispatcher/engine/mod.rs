@@ -7,9 +7,8 @@ mod writing;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
-use futures_util::stream::FuturesUnordered;
-use futures_util::{FutureExt, StreamExt};
+use futures_util::FutureExt;
+use futures_util::future::{BoxFuture, OptionFuture};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
@@ -31,7 +30,6 @@ const DRAIN_TRIES: u32 = 10;
 /// What a finished task says.
 enum Done {
     Claim(u64, Result<Claim, StoreError>),
-    Write(Result<Fence, StoreError>),
     Call(u64, CallEnd),
     Tidy(Result<u64, StoreError>),
     HandOver(Result<(), StoreError>),
@@ -57,11 +55,11 @@ pub(super) struct Engine {
     ledger: Ledger,
     poll: Poll,
     bell: Listener,
-    /// Calls of transports, each a task of its own: one that blocks its thread holds up nothing else.
-    calls: JoinSet<Done>,
-    /// Calls of the store. They are polled by the dispatcher's own task: a task of their own would have to be woken on
-    /// another thread for each of them, and their answer would have to wake this one.
-    store: FuturesUnordered<BoxFuture<'static, Done>>,
+    /// Claims and calls of transports, each a task of its own.
+    tasks: JoinSet<Done>,
+    /// The settlement that is being written. The dispatcher's own task polls it: a drain waits for nothing else, and a
+    /// task of its own would have to be woken on another thread for each batch, and wake this one when it is done.
+    settling: OptionFuture<BoxFuture<'static, Result<Fence, StoreError>>>,
     keeper: JoinSet<()>,
     pulse: Arc<Pulse>,
     lease: watch::Receiver<Lease>,
@@ -123,8 +121,8 @@ impl Engine {
             ),
             poll: Poll::new(settings.poll_min, settings.poll_max, seed),
             bell,
-            calls: JoinSet::new(),
-            store: FuturesUnordered::new(),
+            tasks: JoinSet::new(),
+            settling: None.into(),
             keeper,
             pulse,
             lease,
@@ -170,11 +168,11 @@ impl Engine {
                 }
                 changed = self.lease.changed() => if changed.is_ok() { self.lease_changed() },
                 Some(number) = self.dirty.1.recv() => self.take_records(Some(number)),
-                Some(done) = self.store.next() => self.done(done),
-                Some(done) = self.calls.join_next() => match done {
+                Some(answer) = &mut self.settling => self.wrote(answer),
+                Some(done) = self.tasks.join_next() => match done {
                     Ok(done) => self.done(done),
                     // Only a reset aborts tasks, and it forgets them first.
-                    Err(gone) => warn!(error = %gone, "a call of a transport is gone"),
+                    Err(gone) => warn!(error = %gone, "a task of the dispatcher is gone"),
                 },
                 ring = self.bell.next() => self.poll.ring(ring),
                 () = sleep_until(wake_at) => {}
@@ -215,8 +213,8 @@ impl Engine {
     /// Gives everything back. What is in flight by now is dropped, and in doubt for a successor.
     async fn leave(mut self, end: Result<(), DispatchError>) -> Result<DispatchSummary, DispatchError> {
         self.keeper.shutdown().await;
-        self.store.clear();
-        self.calls.shutdown().await;
+        self.settling = None.into();
+        self.tasks.shutdown().await;
         let lease = self.lease.borrow().clone();
         if let Some(epoch) = lease.epoch {
             let deadline = self.parts.settings.store_deadline();
@@ -277,7 +275,6 @@ impl Engine {
     fn done(&mut self, done: Done) {
         match done {
             Done::Claim(number, answer) => self.claimed(number, answer),
-            Done::Write(answer) => self.wrote(answer),
             Done::Call(number, end) => {
                 self.take_records(None);
                 self.ledger.call_ended(number, end);
@@ -302,8 +299,8 @@ impl Engine {
     /// Everything held is lost; sends under way are dropped.
     fn reset(&mut self, epoch: Option<Epoch>) {
         self.epoch = epoch;
-        self.calls = JoinSet::new();
-        self.store.clear();
+        self.tasks = JoinSet::new();
+        self.settling = None.into();
         self.ledger.reset();
         self.claiming = false;
         self.restart = true;

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use futures_util::FutureExt;
 use tokio::time::Instant;
 use tracing::{Instrument, debug_span, warn};
 
@@ -36,7 +35,7 @@ impl Engine {
                 ClaimRequest { epoch, slots: &slots, wants: &wants, held: &held, restart, limit, max_bytes };
             Done::Claim(number, guarded("claim", deadline, async || parts.store.claim(&request).await).await)
         };
-        self.store.push(claim.instrument(debug_span!("outbox.claim", number)).boxed());
+        self.tasks.spawn(claim.instrument(debug_span!("outbox.claim", number)));
     }
 
     pub(super) fn claimed(&mut self, number: u64, answer: Result<Claim, StoreError>) {

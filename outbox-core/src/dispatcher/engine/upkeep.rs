@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use futures_util::FutureExt;
 use tokio::time::Instant;
 use tracing::warn;
 
@@ -32,14 +31,11 @@ impl Engine {
         self.handing_over = true;
         let parts = Arc::clone(&self.parts);
         let deadline = self.parts.settings.store_deadline();
-        self.store.push(
-            async move {
-                Done::HandOver(
-                    guarded("release", deadline, async || parts.store.release(epoch, &slots).await).await,
-                )
-            }
-            .boxed(),
-        );
+        self.tasks.spawn(async move {
+            Done::HandOver(
+                guarded("release", deadline, async || parts.store.release(epoch, &slots).await).await,
+            )
+        });
     }
 
     pub(super) fn start_tidy(&mut self) {
@@ -47,9 +43,9 @@ impl Engine {
         self.tidy_at = Instant::now();
         let parts = Arc::clone(&self.parts);
         let deadline = self.parts.settings.store_deadline();
-        self.store.push(async move {
+        self.tasks.spawn(async move {
             Done::Tidy(guarded("tidy", deadline, async || parts.store.tidy(TIDY_STEP).await).await)
-        }.boxed());
+        });
     }
 
     pub(super) fn handed_over(&mut self, answer: Result<(), StoreError>) {

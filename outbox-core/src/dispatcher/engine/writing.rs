@@ -55,14 +55,13 @@ impl Engine {
         let settle = async move {
             let Judged { verdicts, ended, .. } = &*judged;
             let settlement = Settlement { verdicts, ended, begin: begin.as_ref() };
-            Done::Write(
-                guarded("settle", deadline, async || parts.store.settle(epoch, &settlement).await).await,
-            )
+            guarded("settle", deadline, async || parts.store.settle(epoch, &settlement).await).await
         };
-        self.store.push(settle.instrument(span).boxed());
+        self.settling = Some(settle.instrument(span).boxed()).into();
     }
 
     pub(super) fn wrote(&mut self, answer: Result<Fence, StoreError>) {
+        self.settling = None.into();
         self.writing = false;
         self.quiet = false;
         let Some(mut write) = self.write.take() else { return };
@@ -133,7 +132,7 @@ impl Engine {
             let transport = Arc::clone(&settings.transport);
             let lease = self.lease.clone();
             let call = call(transport, deliveries, report, deadline, lease, epoch);
-            self.calls.spawn(async move { Done::Call(number, call.await) }.instrument(span));
+            self.tasks.spawn(async move { Done::Call(number, call.await) }.instrument(span));
         }
     }
 
