@@ -10,7 +10,8 @@ pub struct Settings {
     /// How long the store keeps this dispatcher's slots after its last sign of life: 30 s. After a crash,
     /// a successor starts at most this much later. It renews every third of it.
     pub lease: Duration,
-    /// Messages read, begun and settled together at most ("messages per poll" elsewhere): 500.
+    /// Messages begun and settled together at most ("messages per poll" elsewhere): 500. As many are read together,
+    /// or an eighth of `max_held`, if that is more.
     pub batch: usize,
     /// Messages held in memory at most, over all routes: 4,000.
     pub max_held: usize,

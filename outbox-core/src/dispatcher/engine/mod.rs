@@ -29,7 +29,8 @@ const DRAIN_TRIES: u32 = 10;
 
 /// What a finished task says.
 enum Done {
-    Claim(u64, Result<Claim, StoreError>),
+    /// Its number, and how many messages it asked for.
+    Claim(u64, usize, Result<Claim, StoreError>),
     Call(u64, CallEnd),
     Tidy(Result<u64, StoreError>),
     HandOver(Result<(), StoreError>),
@@ -274,7 +275,7 @@ impl Engine {
 
     fn done(&mut self, done: Done) {
         match done {
-            Done::Claim(number, answer) => self.claimed(number, answer),
+            Done::Claim(number, limit, answer) => self.claimed(number, limit, answer),
             Done::Call(number, end) => {
                 self.take_records(None);
                 self.ledger.call_ended(number, end);

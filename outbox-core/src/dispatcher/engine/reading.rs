@@ -26,19 +26,23 @@ impl Engine {
         let restart = self.restart;
         let parts = Arc::clone(&self.parts);
         let held = self.ledger.places();
-        let wanting = self.ledger.wanting(settings.batch, Instant::now());
+        let wanting = self.ledger.wanting(limit, Instant::now());
         let slots = self.lease.borrow().readable();
         let deadline = settings.store_deadline();
         let claim = async move {
             let wants = |topic: &str| find(&parts.routes, topic).is_some_and(|route| wanting[route]);
             let request =
                 ClaimRequest { epoch, slots: &slots, wants: &wants, held: &held, restart, limit, max_bytes };
-            Done::Claim(number, guarded("claim", deadline, async || parts.store.claim(&request).await).await)
+            Done::Claim(
+                number,
+                limit,
+                guarded("claim", deadline, async || parts.store.claim(&request).await).await,
+            )
         };
         self.tasks.spawn(claim.instrument(debug_span!("outbox.claim", number)));
     }
 
-    pub(super) fn claimed(&mut self, number: u64, answer: Result<Claim, StoreError>) {
+    pub(super) fn claimed(&mut self, number: u64, limit: usize, answer: Result<Claim, StoreError>) {
         self.claiming = false;
         match answer {
             Ok(_) if self.claim_is_stale => {
@@ -53,7 +57,7 @@ impl Engine {
                     self.poll.empty(claim.next_due);
                 } else {
                     self.quiet = false;
-                    let more = claim.more || claim.messages.len() >= self.parts.settings.batch;
+                    let more = claim.more || claim.messages.len() >= limit;
                     match self.ledger.take_in(claim.messages, number) {
                         // A store that says there is more and brings nothing new must not be asked in a tight loop.
                         0 => self.poll.empty(claim.next_due),

@@ -37,6 +37,9 @@ pub(super) const ANSWER_SOON: Duration = Duration::from_micros(500);
 /// nothing.
 type ByHash<V> = HashMap<u64, V, BuildHasherDefault<PlaceHasher>>;
 
+/// A claim reads at least this part of what a route may hold: a small batch is for what is sent, not for what is read.
+const READ_PARTS: usize = 8;
+
 /// How many emptied lines are kept.
 const SPARE_LINES: usize = 1_000;
 
@@ -237,22 +240,23 @@ impl Ledger {
         self.held.iter().any(|(_, held)| !self.states[held.route].is_paused(now))
     }
 
-    /// How many messages and bytes a claim may bring: what the emptiest route has room for, up to `batch` messages;
-    /// `None` while no route has room for a batch, since small claims cost as much as large ones.
+    /// How many messages and bytes a claim may bring: a `batch`, or a part of what a route may hold, if that is more;
+    /// `None` while no route has room for so many, since small claims cost as much as large ones.
     pub(super) fn claim_room(&self, batch: usize) -> Option<(usize, usize)> {
         // What is set aside as soon as it is read makes room at once: a store that reads faster than it writes would
         // fall behind for good.
         if self.judged.verdicts.len() >= self.quota {
             return None;
         }
+        let limit = batch.max(self.quota / READ_PARTS);
         let bytes = |route: usize| self.quota_bytes.saturating_sub(self.states[route].held_bytes);
-        let open = (0..self.states.len()).filter(|route| self.room(*route) >= batch);
-        open.map(bytes).max().map(|bytes| (batch, bytes))
+        let open = (0..self.states.len()).filter(|route| self.room(*route) >= limit);
+        open.map(bytes).max().map(|bytes| (limit, bytes))
     }
 
-    /// Which routes want messages that were set aside: room for a batch and no pause.
-    pub(super) fn wanting(&self, batch: usize, now: Instant) -> Vec<bool> {
-        let wants = |route: usize| self.room(route) >= batch && !self.states[route].is_paused(now);
+    /// Which routes want messages that were set aside: room for all that a claim brings, and no pause.
+    pub(super) fn wanting(&self, limit: usize, now: Instant) -> Vec<bool> {
+        let wants = |route: usize| self.room(route) >= limit && !self.states[route].is_paused(now);
         (0..self.states.len()).map(wants).collect()
     }
 
