@@ -9,7 +9,7 @@ use sqlx::query::Query;
 use sqlx::{PgConnection, Postgres, Row, ValueRef};
 
 use super::decode::{self, MORE};
-use super::look::Look;
+use super::look::{Blocked, Look};
 use super::micros::{self, Micros};
 use super::reading::{Next, Reading};
 use super::snapshot::Snapshot;
@@ -126,9 +126,7 @@ pub(super) async fn claim(
         work.cursor.due_first = !work.cursor.due_first;
         work.claim.more |= !due.is_empty();
     }
-    if blocked {
-        work.find_blocked(connection).await?;
-    }
+    work.find_blocked(connection, blocked).await?;
     work.claim.messages.sort_unstable_by_key(|claimed| claimed.place.seq);
     Ok((work.claim, work.cursor))
 }
@@ -350,16 +348,31 @@ impl Work<'_> {
         });
     }
 
-    /// Says of the fresh messages whether their key is blocked: one question for all, and none while no key is.
-    async fn find_blocked(&mut self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    /// Says of the fresh messages whether their key is blocked: from the look, while few keys are; else one question for
+    /// all of them.
+    async fn find_blocked(
+        &mut self,
+        connection: &mut PgConnection,
+        blocked: Blocked,
+    ) -> Result<(), sqlx::Error> {
+        match blocked {
+            Blocked::Few(few) if few.is_empty() => {}
+            Blocked::Few(few) => {
+                for claimed in self.claim.messages.iter_mut().filter(|claimed| claimed.fresh) {
+                    let Some((topic, key)) = key_of(claimed) else { continue };
+                    claimed.behind = few.iter().any(|(of, blocked)| blocked == key && of == topic);
+                }
+            }
+            Blocked::Many => self.ask_for_blocked(connection).await?,
+        }
+        Ok(())
+    }
+
+    async fn ask_for_blocked(&mut self, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
         let mut keys: HashMap<(&str, &str), Vec<usize>> = HashMap::new();
         for (index, claimed) in self.claim.messages.iter().enumerate().filter(|(_, claimed)| claimed.fresh) {
-            let (topic, key) = match &claimed.message {
-                Ok(message) => (&message.topic, &message.key),
-                Err(corrupt) => (&corrupt.topic, &corrupt.key),
-            };
-            if let Some(key) = key {
-                keys.entry((topic, key)).or_default().push(index);
+            if let Some(key) = key_of(claimed) {
+                keys.entry(key).or_default().push(index);
             }
         }
         if keys.is_empty() {
@@ -375,6 +388,15 @@ impl Work<'_> {
         }
         Ok(())
     }
+}
+
+/// The topic and the key of a message that has one.
+fn key_of(claimed: &Claimed) -> Option<(&str, &str)> {
+    let (topic, key) = match &claimed.message {
+        Ok(message) => (&message.topic, &message.key),
+        Err(corrupt) => (&corrupt.topic, &corrupt.key),
+    };
+    key.as_deref().map(|key| (topic.as_str(), key))
 }
 
 fn lies_at(row: &PgRow) -> Result<Tid, sqlx::Error> {

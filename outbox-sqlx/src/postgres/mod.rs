@@ -350,9 +350,8 @@ impl OutboxStore for PostgresOutbox {
                 changes = Some(settle::NEVER);
             }
         }
-        let history = retention.keeps_history;
-        let fence =
-            settle::settle(&mut writer, sql, history, epoch, changes, settlement).await.map_err(failed)?;
+        let by = settle::By { epoch, changes, history: retention.keeps_history };
+        let fence = settle::settle(&mut writer, sql, by, settlement).await.map_err(failed)?;
         writer.keep();
         Ok(fence)
     }

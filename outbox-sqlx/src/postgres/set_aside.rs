@@ -4,17 +4,17 @@
 //! have a time (`due_at`); those behind have none and are not read until they come to the front. So a message with
 //! a time never has one without before it, and a hundred thousand behind a blocked key cost nothing while it is.
 
-use outbox_core::{FailureNote, Tally};
+use outbox_core::{Epoch, FailureNote, Tally};
 use sqlx::postgres::PgArguments;
 use sqlx::query::Query;
-use sqlx::{PgConnection, Postgres};
+use sqlx::{PgConnection, Postgres, Row};
 
 use super::micros::Micros;
 use super::statements::{Statement, Statements};
 use super::without_nul;
 
 /// One message and what becomes of it; `None` keeps what is stored.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct SetAside<'a> {
     seq: i64,
     state: &'static str,
@@ -53,7 +53,7 @@ pub(super) async fn set_aside(
 ) -> Result<(), sqlx::Error> {
     let again = bind(&sql.set_aside_again, now, messages)?.execute(&mut *tx).await?;
     if again.rows_affected() < messages.len() as u64 {
-        bind(&sql.set_aside_fresh, now, messages)?.execute(&mut *tx).await?;
+        set_aside_fresh(tx, sql, now, messages, None).await?;
     }
     let places: Vec<i64> = messages.iter().map(SetAside::seq).collect();
     if messages.iter().any(SetAside::blocks) {
@@ -65,6 +65,37 @@ pub(super) async fn set_aside(
         promote(tx, sql, now, keys).await?;
     }
     Ok(())
+}
+
+/// Sets `messages` aside, which were fresh and in a batch of `epoch` or in none; whether all of them still were fresh. If
+/// not, [`set_aside`] is to do the rest. Where every one leads its key, or follows what was set aside before, that is one
+/// statement.
+pub(super) async fn move_fresh(
+    tx: &mut PgConnection,
+    sql: &Statements,
+    now: i64,
+    messages: &[SetAside<'_>],
+    epoch: Epoch,
+) -> Result<bool, sqlx::Error> {
+    let (moved, leading) = set_aside_fresh(tx, sql, now, messages, Some(epoch)).await?;
+    // One that leads its key may have another of these before it, which the statement did not see.
+    if messages.len() > 1 && !leading.is_empty() {
+        sql.wait_behind.query().bind(leading).execute(tx).await?;
+    }
+    Ok(moved == messages.len())
+}
+
+/// How many of `messages` were fresh, and which of these lead their key, without regard to each other.
+async fn set_aside_fresh(
+    tx: &mut PgConnection,
+    sql: &Statements,
+    now: i64,
+    messages: &[SetAside<'_>],
+    epoch: Option<Epoch>,
+) -> Result<(usize, Vec<i64>), sqlx::Error> {
+    let statement = bind(&sql.set_aside_fresh, now, messages)?.bind(epoch.map(|epoch| epoch.0));
+    let row = statement.fetch_one(tx).await?;
+    Ok((usize::try_from(row.try_get::<i64, _>(0)?).unwrap_or(0), row.try_get(1)?))
 }
 
 /// Lets the next messages of `keys` become due where the head of a key is gone.

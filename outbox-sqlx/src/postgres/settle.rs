@@ -16,97 +16,106 @@ use super::{decode, without_nul};
 /// A count of a person's acts that no session has.
 pub(super) const NEVER: i64 = -1;
 
-/// Writes `settlement`. `changes` is the count of a person's acts that the caller's claims are known to follow.
+/// Whose settlement it is and what it goes by.
+#[derive(Clone, Copy)]
+pub(super) struct By {
+    pub(super) epoch: Epoch,
+    /// The count of a person's acts that the caller's claims are known to follow.
+    pub(super) changes: Option<i64>,
+    /// Delivered messages join the history.
+    pub(super) history: bool,
+}
+
+/// Writes `settlement`: in one statement, where all of it are fresh messages that were delivered, as in nearly every
+/// one. Where others were set aside meanwhile, it takes one statement more.
 pub(super) async fn settle(
     own: &mut InUse<'_>,
     sql: &Statements,
-    history: bool,
-    epoch: Epoch,
-    changes: Option<i64>,
+    by: By,
     settlement: &Settlement<'_>,
 ) -> Result<Fence, sqlx::Error> {
-    let slots = slots(settlement);
-    let delivered_fresh = |(place, verdict): &(Place, Verdict)| {
-        place.hint != SET_ASIDE && matches!(verdict, Verdict::Delivered { .. })
-    };
-    if settlement.verdicts.iter().all(delivered_fresh) {
+    let is_fresh = |place: &Place| place.hint != SET_ASIDE;
+    let delivered_fresh =
+        |(place, verdict): &(Place, Verdict)| is_fresh(place) && matches!(verdict, Verdict::Delivered { .. });
+    let fresh: Vec<&(Place, Verdict)> =
+        settlement.verdicts.iter().filter(|verdict| delivered_fresh(verdict)).collect();
+    if fresh.len() == settlement.verdicts.len() {
         let mut work = own.statements().await?;
-        let fence = settle_delivered(&mut work, sql, history, epoch, changes, settlement, &slots).await?;
+        let settled = settle_delivered(&mut work, sql, by, settlement, &fresh).await?;
         work.done().await?;
-        if let Some(fence) = fence {
-            return Ok(fence);
+        match settled {
+            None => return Ok(Fence::Lost),
+            Some(settled) if settled.all => return Ok(settled.fence),
+            // A row was not where it lay: what was written is right, the rest takes more.
+            Some(_) => {}
         }
     }
     let mut tx = own.transaction().await?;
-    let fence = sql.fence.query().bind(epoch.0).bind(&slots).fetch_optional(&mut *tx).await?;
-    let Some(fence) = fence.filter(|row| row.try_get(2).unwrap_or(false)) else {
+    let Some(settled) = settle_delivered(&mut tx, sql, by, settlement, &fresh).await? else {
         tx.rollback().await?;
         return Ok(Fence::Lost);
     };
-    let Micros(now) = fence.try_get(0)?;
-    let since: i64 = fence.try_get(1)?;
-    delivered(&mut tx, sql, history, now, settlement.verdicts).await?;
-    let others: Vec<SetAside<'_>> = settlement.verdicts.iter().filter_map(set_aside_as).collect();
-    let changed = changes.is_some_and(|changes| changes != since);
-    // An earlier try, whose answer was lost, may have begun what is not begun now.
-    let unbegun = settlement.begin.filter(|_| changed).map(|batch| batch.number);
-    let ended: Vec<i64> = settlement.ended.iter().copied().chain(unbegun).map(|number| number.0).collect();
-    if !ended.is_empty() {
-        sql.end_batches.query().bind(epoch.0).bind(ended).execute(&mut *tx).await?;
+    let is_left = |place: &Place| !is_fresh(place) || !settled.all;
+    delivered(&mut tx, sql, by.history, settled.now, settlement.verdicts, is_left).await?;
+    let others = settlement
+        .verdicts
+        .iter()
+        .filter_map(|(place, verdict)| Some((place, set_aside_as(place, verdict)?)));
+    let (fresh, mut again): (Vec<_>, Vec<_>) = others.partition(|(place, _)| is_fresh(place));
+    if !fresh.is_empty() {
+        let messages: Vec<_> = fresh.iter().map(|(_, message)| message.clone()).collect();
+        if !set_aside::move_fresh(&mut tx, sql, settled.now, &messages, by.epoch).await? {
+            again.extend(fresh);
+        }
     }
-    if !others.is_empty() {
-        set_aside::set_aside(&mut tx, sql, now, &others).await?;
-        let places: Vec<i64> = others.iter().map(SetAside::seq).collect();
-        sql.settled_places.query().bind(epoch.0).bind(places).execute(&mut *tx).await?;
-    }
-    if let Some(batch) = settlement.begin.filter(|_| !changed) {
-        sql.begin_batch
-            .query()
-            .bind(epoch.0)
-            .bind(batch.number.0)
-            .bind(batch.alone)
-            .bind(places(batch))
-            .execute(&mut *tx)
-            .await?;
+    if !again.is_empty() {
+        let messages: Vec<_> = again.into_iter().map(|(_, message)| message).collect();
+        set_aside::set_aside(&mut tx, sql, settled.now, &messages).await?;
+        let places: Vec<i64> = messages.iter().map(SetAside::seq).collect();
+        sql.settled_places.query().bind(by.epoch.0).bind(places).execute(&mut *tx).await?;
     }
     tx.commit().await?;
-    Ok(if unbegun.is_some() { Fence::Changed } else { Fence::Held })
+    Ok(settled.fence)
 }
 
-/// [`settle`] in one statement, for the case that is nearly every one: every verdict says of a fresh message that it
-/// was delivered. `None` when a row was not where it lay: what was written is right, the rest is for the long way.
+/// What [`settle_delivered`] did.
+struct Settled {
+    fence: Fence,
+    /// Every message was where it lay.
+    all: bool,
+    /// What time it is.
+    now: i64,
+}
+
+/// Deletes `delivered`, fresh messages of `settlement`, ends its batches and begins the next one, in one statement.
+/// `None` when the session was fenced: nothing was written.
 async fn settle_delivered(
     connection: &mut PgConnection,
     sql: &Statements,
-    history: bool,
-    epoch: Epoch,
-    changes: Option<i64>,
+    by: By,
     settlement: &Settlement<'_>,
-    slots: &[i16],
-) -> Result<Option<Fence>, sqlx::Error> {
-    let verdicts = settlement.verdicts;
+    delivered: &[&(Place, Verdict)],
+) -> Result<Option<Settled>, sqlx::Error> {
     let next = settlement.begin;
-    let statement = if history { &sql.settle_delivered_noted } else { &sql.settle_delivered };
+    let statement = if by.history { &sql.settle_delivered_noted } else { &sql.settle_delivered };
     let settle = statement
         .query()
-        .bind(epoch.0)
-        .bind(slots)
-        .bind(verdicts.iter().map(|(place, _)| Tid(place.hint)).collect::<Vec<_>>())
-        .bind(verdicts.iter().map(|(place, _)| place.seq).collect::<Vec<_>>())
+        .bind(by.epoch.0)
+        .bind(slots(settlement))
+        .bind(delivered.iter().map(|(place, _)| Tid(place.hint)).collect::<Vec<_>>())
+        .bind(delivered.iter().map(|(place, _)| place.seq).collect::<Vec<_>>())
         .bind(settlement.ended.iter().map(|number| number.0).collect::<Vec<_>>())
         .bind(next.map(|batch| batch.number.0))
         .bind(next.map(|batch| batch.alone))
         .bind(next.map(places))
-        .bind(changes);
-    let settle = if history { settle.bind(receipts(verdicts)) } else { settle };
-    let row = settle.fetch_optional(connection).await?;
-    let Some(row) = row else { return Ok(Some(Fence::Lost)) };
+        .bind(by.changes);
+    let settle = if by.history { settle.bind(receipts(delivered)) } else { settle };
+    let Some(row) = settle.fetch_optional(connection).await? else { return Ok(None) };
     let unchanged: bool = row.try_get(0)?;
     let deleted: i64 = row.try_get(1)?;
-    if usize::try_from(deleted) != Ok(verdicts.len()) {
-        return Ok(None);
-    }
-    Ok(Some(if unchanged || next.is_none() { Fence::Held } else { Fence::Changed }))
+    let Micros(now) = row.try_get(2)?;
+    let fence = if unchanged || next.is_none() { Fence::Held } else { Fence::Changed };
+    Ok(Some(Settled { fence, all: usize::try_from(deleted) == Ok(delivered.len()), now }))
 }
 
 /// The slots that a settlement is about, each once.
@@ -123,50 +132,35 @@ fn places(batch: &Batch) -> Vec<i64> {
     batch.places.iter().map(|place| place.seq).collect()
 }
 
-/// Deletes what was delivered; where that frees a key, the next of it becomes due.
+/// Deletes what was delivered and `is_left`, wherever it lies; where that frees a key, the next of it becomes due.
 async fn delivered(
     tx: &mut PgConnection,
     sql: &Statements,
     history: bool,
     now: i64,
     verdicts: &[(Place, Verdict)],
+    is_left: impl Fn(&Place) -> bool,
 ) -> Result<(), sqlx::Error> {
-    let (mut fresh, mut others) = (Vec::with_capacity(verdicts.len()), Vec::new());
-    for (place, verdict) in verdicts {
-        if matches!(verdict, Verdict::Delivered { .. }) {
-            if place.hint == SET_ASIDE { others.push(place.seq) } else { fresh.push(place.seq) }
-        }
+    let is_left =
+        |(place, verdict): &&(Place, Verdict)| matches!(verdict, Verdict::Delivered { .. }) && is_left(place);
+    let left: Vec<&(Place, Verdict)> = verdicts.iter().filter(is_left).collect();
+    if left.is_empty() {
+        return Ok(());
     }
-    if history && !(fresh.is_empty() && others.is_empty()) {
-        let is_delivered = |(_, verdict): &&(Place, Verdict)| matches!(verdict, Verdict::Delivered { .. });
-        let places: Vec<i64> = verdicts.iter().filter(is_delivered).map(|(place, _)| place.seq).collect();
-        sql.history_delivered
-            .query()
-            .bind(places)
-            .bind(receipts(verdicts))
-            .bind(Micros(now))
-            .execute(&mut *tx)
-            .await?;
+    let places: Vec<i64> = left.iter().map(|(place, _)| place.seq).collect();
+    if history {
+        let join = sql.history_delivered.query().bind(&places).bind(receipts(&left)).bind(Micros(now));
+        join.execute(&mut *tx).await?;
     }
-    if !fresh.is_empty() {
-        let delete = sql.delete_delivered.query().bind(&fresh);
-        if delete.execute(&mut *tx).await?.rows_affected() < fresh.len() as u64 {
-            // Gone already, or moved since it was claimed.
-            others.append(&mut fresh);
-        }
+    let keys = sql.delete_deferred.rows_as().bind(&places).fetch_all(&mut *tx).await?;
+    if keys.len() < places.len() {
+        sql.delete_delivered.query().bind(&places).execute(&mut *tx).await?;
     }
-    if !others.is_empty() {
-        let keys = sql.delete_deferred.rows_as().bind(&others).fetch_all(&mut *tx).await?;
-        if keys.len() < others.len() {
-            sql.delete_delivered.query().bind(&others).execute(&mut *tx).await?;
-        }
-        set_aside::promote(tx, sql, now, keys).await?;
-    }
-    Ok(())
+    set_aside::promote(tx, sql, now, keys).await
 }
 
 /// What the destinations answered, one per delivered message.
-fn receipts(verdicts: &[(Place, Verdict)]) -> Vec<Option<Cow<'_, str>>> {
+fn receipts<'a>(verdicts: &[&'a (Place, Verdict)]) -> Vec<Option<Cow<'a, str>>> {
     let mut receipts = Vec::with_capacity(verdicts.len());
     for (_, verdict) in verdicts {
         if let Verdict::Delivered { receipt } = verdict {
@@ -176,7 +170,7 @@ fn receipts(verdicts: &[(Place, Verdict)]) -> Vec<Option<Cow<'_, str>>> {
     receipts
 }
 
-fn set_aside_as<'a>((place, verdict): &'a (Place, Verdict)) -> Option<SetAside<'a>> {
+fn set_aside_as<'a>(place: &Place, verdict: &'a Verdict) -> Option<SetAside<'a>> {
     let seq = place.seq;
     let failed = |failure: &'a FailureNote| Some(failure);
     Some(match verdict {

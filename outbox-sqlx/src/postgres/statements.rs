@@ -40,8 +40,8 @@ macro_rules! statements {
 }
 
 statements! {
-    acts_of begin_batch blocked_keys claim_due claim_first claim_late claim_next claim_on clock counts
-    delete_deferred delete_delivered due_places due_topics end_batches end_session enqueued_in fence
+    acts_of blocked_keys claim_due claim_first claim_late claim_next claim_on clock counts
+    delete_deferred delete_delivered due_places due_topics end_session enqueued_in
     fence_expired find first_time forget_sessions give_back history_delivered history_discarded
     hold_back in_flight insert_message insert_messages insert_messages_once known_keys list load_fresh
     load_set_aside lock_leases lock_schema look new_session orphans orphans_gone places_of_ids

@@ -1,6 +1,7 @@
 //! What every store promises, of `PostgresOutbox`, and what is PostgreSQL's own. Every test needs a server.
 #![cfg(feature = "postgres")]
 
+mod aside;
 mod conformance;
 mod deaf;
 mod dispatchers;

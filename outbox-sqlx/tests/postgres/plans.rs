@@ -56,7 +56,7 @@ fn may_scan(statement: &str) -> &'static [&'static str] {
 }
 
 /// Of the statements that matter most, what must be in their plan.
-const PINNED: [(&str, &str); 27] = [
+const PINNED: [(&str, &str); 33] = [
     ("claim_first", "Index Cond: ((seq > $1) AND (seq <= $2))"),
     ("claim_late", "Index Scan using outbox_messages_since"),
     ("claim_late", "(xid >= late.xid) AND (xid <= late.xid)"),
@@ -78,12 +78,24 @@ const PINNED: [(&str, &str); 27] = [
     ("orphans", "Index Scan using outbox_messages_pkey"),
     (
         "set_aside_fresh",
-        "Index Cond: ((topic = m.topic) AND (message_key = m.message_key) AND (seq < m.seq))",
+        "Index Cond: ((topic = m_1.topic) AND (message_key = m_1.message_key) AND (seq < m_1.seq))",
     ),
-    ("hold_back", "outbox_deferred_front"),
+    (
+        "set_aside_fresh",
+        "Index Cond: ((topic = m_2.topic) AND (message_key = m_2.message_key) AND (seq > m_2.seq))",
+    ),
+    ("look", "Index Cond: (ROW(topic, message_key) > ROW(blocked.topic, blocked.message_key))"),
+    ("claim_next", "Index Cond: (ROW(topic, message_key) > ROW(blocked.topic, blocked.message_key))"),
+    ("hold_back", "Index Cond: (seq = v.seq)"),
+    ("hold_back", "Index Cond: ((topic = d.topic) AND (message_key = d.message_key) AND (seq > d.seq))"),
     ("promote", "outbox_deferred_front"),
     ("promote", "outbox_deferred_key"),
+    (
+        "promote",
+        "Index Cond: ((topic = bounds.topic) AND (message_key = bounds.message_key) AND (seq <= bounds.last))",
+    ),
     ("tidy_history", "TID Cond"),
+    ("wait_behind", "Index Cond: (seq = v.seq)"),
     ("wait_behind", "Index Cond: ((topic = d.topic) AND (message_key = d.message_key) AND (seq < d.seq))"),
     ("delete_delivered", "Index Scan using outbox_messages_pkey"),
     ("in_flight", "outbox_journal"),

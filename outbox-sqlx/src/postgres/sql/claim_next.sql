@@ -2,10 +2,26 @@
 -- started since the last snapshot: from transaction $2 on, in the slots $3. For a session that missed no transaction at
 -- that snapshot. One row without a message if there is none.
 -- Plan: that of look.sql, and a range of the index of what came since.
-WITH look AS MATERIALIZED (
+WITH RECURSIVE blocked (topic, message_key) AS (
+    (SELECT topic, message_key FROM outbox_deferred
+     WHERE message_key IS NOT NULL AND state IN ('waiting', 'parked')
+     ORDER BY topic, message_key LIMIT 1)
+    UNION ALL
+    SELECT next.topic, next.message_key
+    FROM blocked
+    CROSS JOIN LATERAL (
+        SELECT d.topic, d.message_key FROM outbox_deferred AS d
+        WHERE d.message_key IS NOT NULL AND d.state IN ('waiting', 'parked')
+            AND (d.topic, d.message_key) > (blocked.topic, blocked.message_key)
+        ORDER BY d.topic, d.message_key LIMIT 1) AS next
+),
+few AS MATERIALIZED (
+    SELECT topic, message_key FROM blocked LIMIT 17
+),
+look AS MATERIALIZED (
     SELECT clock_timestamp() AS now,
         (SELECT s.changes FROM outbox_sessions AS s WHERE s.epoch = $1) AS changes,
-        EXISTS (SELECT FROM outbox_deferred WHERE message_key IS NOT NULL AND state IN ('waiting', 'parked')) AS blocked,
+        (SELECT array_agg(few.topic) || array_agg(few.message_key) FROM few) AS blocked,
         EXISTS (SELECT FROM outbox_deferred WHERE due_at IS NOT NULL) AS due,
         pg_current_snapshot() AS snapshot
 )

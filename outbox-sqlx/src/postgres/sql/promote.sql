@@ -1,5 +1,6 @@
 -- The keys (topics $1, keys $2) may have lost their head. Where the new one waits without a time, the first hundred
--- become due ($3), up to one that is parked. However many wait, a few short ranges of the key index are read per key.
+-- become due ($3), up to one that is parked. However many wait, a few short ranges of the key index are read per key,
+-- the last of them closed to the planner (OFFSET) as in hold_back.
 WITH bounds AS MATERIALIZED (
     SELECT keys.topic, keys.message_key, bound.last
     FROM unnest($1::text[], $2::text[]) AS keys (topic, message_key)
@@ -21,4 +22,5 @@ WHERE seq = ANY (ARRAY (
     CROSS JOIN LATERAL (
         SELECT w.seq FROM outbox_deferred AS w
         WHERE w.topic = bounds.topic AND w.message_key = bounds.message_key AND w.state IN ('waiting', 'parked')
-            AND w.seq <= bounds.last) AS d))
+            AND w.seq <= bounds.last
+        OFFSET 0) AS d))

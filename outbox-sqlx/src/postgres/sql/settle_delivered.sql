@@ -1,8 +1,9 @@
--- The most frequent settlement in one statement: fresh messages were delivered, batches ended, the next one begins.
+-- The most frequent settlement in one statement, and the first statement of every other: fresh messages were delivered,
+-- batches ended, the next one begins.
 -- Session $1 settles the places $4, which lie at $3, and ends the batches $5; it begins batch $6 (NULL for none;
 -- alone $7, places $8). It must own the slots $2; $9 is the count of acts that it has seen. No row: fenced, nothing was
--- written. Else whether no act came in between, and how many messages were deleted: a row may have moved, and then the
--- place guards it, so the rest is for the long way.
+-- written. Else whether no act came in between, how many messages were deleted (a row may have moved, and then the place
+-- guards it), and what time it is.
 -- Plan: a lookup by primary key, the sixteen leases, a TID scan per message: the place stands in an expression, so that
 -- the primary key, which would cost another page or three each, is not considered.
 WITH me AS MATERIALIZED (
@@ -36,4 +37,4 @@ begun AS (
     SELECT $1, $6, $7::boolean, $8::bigint[] FROM held WHERE held.unchanged AND $6 IS NOT NULL
     ON CONFLICT (batch_no, epoch) DO UPDATE SET alone = excluded.alone, places = excluded.places
 )
-SELECT held.unchanged, (SELECT count(*) FROM gone) FROM held
+SELECT held.unchanged, (SELECT count(*) FROM gone), clock_timestamp() FROM held

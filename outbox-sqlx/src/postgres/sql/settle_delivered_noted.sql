@@ -41,4 +41,4 @@ begun AS (
     SELECT $1, $6, $7::boolean, $8::bigint[] FROM held WHERE held.unchanged AND $6 IS NOT NULL
     ON CONFLICT (batch_no, epoch) DO UPDATE SET alone = excluded.alone, places = excluded.places
 )
-SELECT held.unchanged, (SELECT count(*) FROM gone) FROM held
+SELECT held.unchanged, (SELECT count(*) FROM gone), clock_timestamp() FROM held
