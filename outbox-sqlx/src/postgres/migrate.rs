@@ -9,7 +9,10 @@ use super::statements::Statements;
 use crate::Migration;
 use crate::migration::{self, Files};
 
-const MIGRATIONS: &Files = &[(1, "outbox", include_str!("../../migrations/postgres/0001_outbox.sql"))];
+const MIGRATIONS: &Files = &[
+    (1, "outbox", include_str!("../../migrations/postgres/0001_outbox.sql")),
+    (2, "history", include_str!("../../migrations/postgres/0002_history.sql")),
+];
 
 /// All steps, with `prefix` (already checked).
 pub(super) fn migrations(prefix: &str) -> Vec<Migration> {

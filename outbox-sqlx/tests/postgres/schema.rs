@@ -18,7 +18,8 @@ async fn processes_that_migrate_at_once_do_it_once() {
     for one in migrating {
         one.await.unwrap().unwrap();
     }
-    assert_eq!(schema.number("SELECT count(*) FROM new_schema").await, 1);
+    let steps = PostgresOutbox::migrations("new_").unwrap().len();
+    assert_eq!(schema.number("SELECT count(*) FROM new_schema").await, steps as i64);
 }
 
 #[tokio::test]
@@ -133,4 +134,48 @@ async fn a_producer_role_can_enqueue_and_nothing_else() {
     assert_eq!(schema.outbox.counts().await.unwrap().len(), 1);
     drop(conn);
     schema.execute(&format!("DROP OWNED BY {role}; DROP ROLE {role}")).await;
+}
+
+#[tokio::test]
+#[ignore = "needs TEST_POSTGRES_URL; scripts/test starts a server"]
+async fn ids_that_the_database_gives_are_in_the_order_of_time() {
+    let schema = Schema::new().await;
+    for _ in 0..3 {
+        schema
+            .execute("INSERT INTO outbox_messages (topic, payload) VALUES ('t', 'x'); SELECT pg_sleep(0.002)")
+            .await;
+    }
+    let mut session = Session::start(&schema.outbox).await;
+    let ids: Vec<_> = session
+        .claim(10)
+        .await
+        .iter()
+        .map(|claimed| *claimed.message.as_ref().unwrap().id.as_uuid())
+        .collect();
+    assert!(ids.is_sorted(), "{ids:?}");
+    for id in ids {
+        assert_eq!((id.get_version_num(), id.get_variant()), (7, uuid::Variant::RFC4122));
+        let (seconds, _) = id.get_timestamp().expect("version 7 has one").to_unix();
+        let now = schema.number("SELECT extract(epoch FROM clock_timestamp())::bigint").await;
+        assert!(now.unsigned_abs().abs_diff(seconds) < 600, "{id} is of now");
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs TEST_POSTGRES_URL; scripts/test starts a server"]
+async fn a_message_that_is_restored_and_delivered_again_is_in_the_history_twice() {
+    let schema = Schema::with(|builder| builder.history(true)).await;
+    let mut session = Session::start(&schema.outbox).await;
+    schema.execute("CREATE TABLE saved (LIKE outbox_messages)").await;
+    schema.send(&[message("k", "1")]).await;
+    schema.execute("INSERT INTO saved SELECT * FROM outbox_messages").await;
+    assert_eq!(session.deliver(10).await, ["1"]);
+    schema
+        .execute(
+            "INSERT INTO outbox_messages (seq, id, topic, message_key, payload)
+                  SELECT seq, id, topic, message_key, payload FROM saved",
+        )
+        .await;
+    assert_eq!(session.deliver(10).await, ["1"]);
+    assert_eq!(schema.number("SELECT count(*) FROM outbox_history").await, 2);
 }

@@ -11,4 +11,4 @@ SELECT d.seq, d.id, d.topic, d.message_type, d.message_key, 'delivered', d.attem
     d.failures, v.receipt, d.created_at, $3::timestamptz
 FROM unnest($1::bigint[], $2::text[]) AS v (seq, receipt)
 JOIN outbox_deferred AS d ON d.seq = v.seq
-ON CONFLICT (seq) DO NOTHING
+ON CONFLICT DO NOTHING

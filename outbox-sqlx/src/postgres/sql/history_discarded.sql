@@ -9,4 +9,4 @@ SELECT d.seq, d.id, d.topic, d.message_type, d.message_key, 'discarded', d.attem
     d.failures, d.created_at, $2::timestamptz
 FROM outbox_deferred AS d
 WHERE d.seq = ANY ($1)
-ON CONFLICT (seq) DO NOTHING
+ON CONFLICT DO NOTHING
