@@ -11,6 +11,7 @@ use outbox::{MessageState, NewMessage, OutboxAdmin, OutboxStore, async_trait};
 
 use crate::arguments::refuse;
 use crate::load::Load;
+use crate::receiver::Receiver;
 
 pub(crate) use memory::MemoryBed;
 pub(crate) use mysql::MySqlBed;
@@ -59,6 +60,10 @@ pub(crate) trait Bed: Send + Sync {
     async fn asked(&self) -> Option<i64> {
         None
     }
+
+    /// Drains with a hand-written loop over the library's statements, where there is one that can go on with a
+    /// backlog; otherwise it does nothing.
+    async fn drain_by_hand(&self, _receiver: &Receiver) {}
 
     /// Version and settings, for the record.
     async fn describe(&self) -> Vec<(String, String)>;

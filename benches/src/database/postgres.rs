@@ -9,8 +9,10 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection};
 
 use super::{Bed, left};
 use crate::arguments::refuse;
+use crate::by_hand::postgres::Loop;
 use crate::load::{Load, PAYLOAD, TOPIC};
 use crate::machine;
+use crate::receiver::Receiver;
 
 /// Numbers the schemas of this process.
 static SCHEMAS: AtomicU32 = AtomicU32::new(0);
@@ -153,6 +155,10 @@ impl Bed for PostgresBed {
 
     async fn fill(&self, load: Load) {
         self.fill_table("outbox_messages", load).await;
+    }
+
+    async fn drain_by_hand(&self, receiver: &Receiver) {
+        Loop::Library.drain(self, 500, receiver).await;
     }
 
     async fn left(&self) -> usize {
