@@ -28,9 +28,10 @@ const MOST_CHARACTERS: usize = 255;
 /// How often idempotency keys are looked up that others may be writing at this moment.
 const MOST_LOOKS: usize = 5;
 
-/// One statement and one round trip, for up to 5,000 messages and 4 MiB. When an idempotency key is already known, the
-/// statement fails as a whole, and three more follow: two that ask which are known, and one for the others; two more where
-/// one was registered since the caller's snapshot.
+/// One statement and one round trip, for up to 5,000 messages and 4 MiB; of several messages with idempotency keys two
+/// more come first, which ask which keys are known. When one is known all the same, or that of a single message, the
+/// statement fails as a whole, and is done again for the others after the question which are known; two more follow
+/// where one was registered since the caller's snapshot.
 #[async_trait]
 impl Enqueue<MySqlConnection> for MySqlOutbox {
     async fn enqueue(
@@ -132,6 +133,11 @@ async fn store(
 ) -> Result<Vec<Enqueued>, StoreError> {
     let failed = |error| store_error("enqueue", error);
     let (mut known, mut looks) = (HashMap::new(), 0);
+    // At REPEATABLE READ, MySQL keeps the end of the table locked for the rest of the transaction once rows were inserted
+    // there and undone, be it by the failure of their own statement: all other producers would wait.
+    if messages.len() > 1 && messages.iter().any(|message| message.idempotency_key().is_some()) {
+        known = known_keys(conn, &sql.known_keys, sql, messages).await.map_err(failed)?;
+    }
     loop {
         let answers = answers(messages, &known);
         let new: Vec<&NewMessage> = messages

@@ -103,6 +103,11 @@ impl Database {
         on_server(kill).await.unwrap();
     }
 
+    /// Whether the server is a MariaDB, and not MySQL.
+    pub(crate) async fn is_mariadb(&self) -> bool {
+        self.number("SELECT VERSION() LIKE '%MariaDB%'").await == 1
+    }
+
     pub(crate) async fn number(&self, sql: &'static str) -> i64 {
         sqlx::query_scalar(sql).fetch_one(&self.pool).await.unwrap()
     }

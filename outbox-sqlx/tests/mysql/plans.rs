@@ -45,9 +45,14 @@ fn may_scan(statement: &str) -> &'static [&'static str] {
     }
 }
 
+/// Statements that MySQL may walk an index for while the table is empty: it begins where the range does, at the oldest
+/// entry, and everything they ask for is in the index.
+const FROM_THE_OLDEST: [&str; 4] = ["old_acts", "old_history", "old_idempotency", "old_inbox"];
+
 /// Of the statements that matter most, how they must come to their rows: statement, alias, kind of access and index.
-const PINNED: [(&str, &str, &str, &str); 23] = [
+const PINNED: [(&str, &str, &str, &str); 24] = [
     ("claim", "m", "range", "PRIMARY"),
+    ("claim_next", "m", "range", "PRIMARY"),
     ("places_twice", "outbox_messages", "range", "PRIMARY"),
     ("settle_delivered", "m", "eq_ref", "PRIMARY"),
     ("settle_delivered", "j", "eq_ref", "PRIMARY"),
@@ -81,6 +86,7 @@ async fn every_statement_finds_its_rows_by_an_index() {
         .execute(&mut conn)
         .await
         .unwrap();
+    let mysql = !database.is_mariadb().await;
     let mut wrong = Vec::new();
     for state in ["empty", "filled", "emptied"] {
         match state {
@@ -96,13 +102,17 @@ async fn every_statement_finds_its_rows_by_an_index() {
                     accesses.extend(plan(&mut conn, &name, &explained).await);
                 }
             }
+            if accesses.iter().any(|(table, ..)| table.starts_with("<union")) && name == "claim_next" {
+                wrong.push(format!("{state}: {name} puts its rows into a table before it answers them"));
+            }
             for (alias, access, index) in &accesses {
                 let large = LARGE.iter().any(|table| {
                     alias == &format!("outbox_{table}")
                         || sql.contains(&format!("outbox_{table} AS {alias} "))
                         || sql.contains(&format!("outbox_{table} AS {alias}\n"))
                 });
-                let scans = access == "ALL" || access == "index";
+                let from_the_oldest = mysql && state != "filled" && FROM_THE_OLDEST.contains(&name.as_str());
+                let scans = access == "ALL" || (access == "index" && !from_the_oldest);
                 if large && scans && !may_scan(&name).contains(&alias.as_str()) {
                     wrong.push(format!("{state}: {name} reads {alias} through ({access} {index})"));
                 }
@@ -164,11 +174,14 @@ fn explainable(sql: &str) -> Option<String> {
 
 /// Table, kind of access and index of each step.
 async fn plan(conn: &mut MySqlConnection, name: &str, sql: &str) -> Vec<(String, String, String)> {
-    let explain = AssertSqlSafe(format!("EXPLAIN {sql}"));
+    // A table on both servers; MySQL's own default is a tree.
+    let explain = AssertSqlSafe(format!("EXPLAIN FORMAT = TRADITIONAL {sql}"));
     let rows =
         sqlx::raw_sql(explain).fetch_all(conn).await.unwrap_or_else(|error| panic!("{name}: {error}: {sql}"));
     let column = |row: &sqlx::mysql::MySqlRow, name: &str| {
         row.try_get::<Option<String>, _>(name).unwrap().unwrap_or_default()
     };
-    rows.iter().map(|row| (column(row, "table"), column(row, "type"), column(row, "key"))).collect()
+    // MySQL also tells the table that an INSERT writes to.
+    let reads = rows.iter().filter(|row| column(row, "select_type") != "INSERT");
+    reads.map(|row| (column(row, "table"), column(row, "type"), column(row, "key"))).collect()
 }

@@ -3,7 +3,7 @@
 use outbox_core::{Enqueue, Inbox, NewMessage, OutboxStore};
 use sqlx::{MySql, Transaction};
 
-use crate::fixture::Database;
+use crate::fixture::{Database, message};
 
 fn once(key: &str) -> NewMessage {
     NewMessage::builder("t").idempotency_key(key).json("x").build().unwrap()
@@ -45,6 +45,24 @@ async fn transactions_that_meet_a_key_known_long_since_do_not_wait_for_each_othe
     one.commit().await.unwrap();
     other.commit().await.unwrap();
     assert_eq!(database.number("SELECT COUNT(*) FROM outbox_idempotency").await, 6);
+}
+
+#[tokio::test]
+#[ignore = "needs TEST_MYSQL_URL; scripts/test starts a server"]
+async fn transactions_that_meet_a_known_key_behind_new_ones_do_not_wait_for_each_other() {
+    let database = Database::new().await;
+    database.send(&[once("known")]).await;
+    let (mut one, mut other) = (begin(&database).await, begin(&database).await);
+    for (mine, theirs) in [("x", "y"), ("z", "w")] {
+        for (tx, new) in [(&mut one, mine), (&mut other, theirs)] {
+            let messages = [message("k", new), once(new), once("known")];
+            let answers = database.outbox.enqueue(tx, &messages).await.unwrap();
+            assert_eq!(answers.iter().filter(|answer| answer.is_duplicate()).count(), 1);
+        }
+    }
+    one.commit().await.unwrap();
+    other.commit().await.unwrap();
+    assert_eq!(database.number("SELECT COUNT(*) FROM outbox_messages").await, 9);
 }
 
 #[tokio::test]
