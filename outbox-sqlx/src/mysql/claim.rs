@@ -1,36 +1,26 @@
 //! What may go out now: fresh messages from where the last claim stopped, and due ones set aside.
 
 use std::collections::{HashMap, HashSet};
-use std::time::{Duration, Instant};
 
-use futures_util::TryStreamExt;
 use outbox_core::{Claim, ClaimRequest, Claimed, Place, Slot, Tally};
-use sqlx::mysql::{MySql, MySqlArguments, MySqlRow};
-use sqlx::query::Query;
+use sqlx::mysql::MySqlRow;
 use sqlx::{MySqlConnection, Row};
 
 use super::decode::{self, MORE};
-use super::look::look_twice;
+use super::look::Look;
 use super::place;
-use super::reading::{Next, Reading};
+use super::reading::Reading;
 use super::script::json_list;
-use super::statements::{GAPS, Statements};
+use super::statements::Statements;
 use super::to_json;
 use crate::micros;
-
-/// The most statements that one claim reads fresh messages with.
-const MOST_STATEMENTS: usize = 16;
-/// The most rows that a look at doubtful gaps brings.
-const MOST_DOUBTFUL: i64 = 20_000;
-/// A statement that took no longer did not walk over many dead rows.
-const QUICK: Duration = Duration::from_millis(10);
 
 /// How far a session has read; lives in memory.
 #[derive(Debug, Clone)]
 pub(super) struct Cursor {
-    reading: Reading,
+    pub(super) reading: Reading,
     /// The slots that were read this far, a bit each.
-    slots: i64,
+    pub(super) slots: i64,
     /// The connection that read. A new one may lead to another server, after a failover.
     connection: u64,
     /// The connection that read everything which the caller holds: while it lives, the server lost nothing of it.
@@ -39,11 +29,20 @@ pub(super) struct Cursor {
     pub(super) writer: u64,
     /// The count of a person's acts that everything the caller holds is known to follow.
     pub(super) changes: Option<i64>,
+    /// The server's clock at the last claim, in microseconds.
+    pub(super) now: i64,
+    /// Something set aside was due, or was going to be, at the last claim.
+    due: bool,
     /// Whose turn it is to read first when both fresh and due messages wait: neither may starve.
     due_first: bool,
 }
 
 impl Cursor {
+    /// Notes what a look found.
+    pub(super) fn looked(&mut self, look: &Look) {
+        (self.now, self.due) = (look.now, look.due);
+    }
+
     /// When the session gets one of `slots` again, it is read from the beginning.
     pub(super) fn forget(&mut self, slots: &[Slot]) {
         self.slots &= !decode::bits(slots.iter().copied());
@@ -61,30 +60,45 @@ pub(super) async fn claim(
     let slots = decode::bits(request.slots.iter().copied());
     let reads_on =
         |cursor: &Cursor| !request.restart && cursor.connection == number && slots & !cursor.slots == 0;
-    let first = !cursor.as_ref().is_some_and(reads_on);
     // No transaction around these reads: only the caller's own settlements move messages of its slots, and what it
     // settles it holds. An act of a person that comes in between is told by the count of changes, read first.
-    let look = sqlx::query(sql.look.clone()).bind(request.epoch.0).fetch_one(&mut *connection).await?;
-    let now: i64 = look.try_get(0)?;
-    let changes: Option<i64> = look.try_get(1)?;
-    let cursor = match cursor {
-        Some(cursor) if !first => Cursor { slots, ..cursor },
-        earlier => Cursor {
-            reading: Reading::first(last_place(connection, sql).await?),
-            slots,
-            connection: number,
-            since: earlier.as_ref().filter(|_| !request.restart).map_or(number, |cursor| cursor.since),
-            writer: 0,
-            // A claim that only reads from the beginning does not make what the caller holds any newer.
-            changes: earlier.as_ref().filter(|_| !request.restart).map_or(changes, |cursor| cursor.changes),
-            due_first: earlier.is_some_and(|cursor| cursor.due_first),
-        },
+    let (cursor, look) = match cursor {
+        Some(cursor) if reads_on(&cursor) => (Cursor { slots, ..cursor }, None),
+        earlier => {
+            let look = Look::ask(connection, sql, request.epoch).await?;
+            let cursor = Cursor {
+                reading: Reading::first(last_place(connection, sql).await?),
+                slots,
+                connection: number,
+                since: earlier.as_ref().filter(|_| !request.restart).map_or(number, |cursor| cursor.since),
+                writer: 0,
+                // A claim that only reads from the beginning does not make what the caller holds any newer.
+                changes: earlier
+                    .as_ref()
+                    .filter(|_| !request.restart)
+                    .map_or(look.changes, |cursor| cursor.changes),
+                now: look.now,
+                due: look.due,
+                due_first: earlier.is_some_and(|cursor| cursor.due_first),
+            };
+            (cursor, Some(look))
+        }
     };
     let mut work =
-        Work { sql, request, slots, now, cursor, answered: HashSet::new(), claim: Claim::default() };
+        Work { sql, request, cursor, read_all: false, answered: HashSet::new(), claim: Claim::default() };
     work.look_at_doubtful(connection).await?;
     let mut room = Room { messages: request.limit.max(1), bytes: request.max_bytes.max(1) };
-    let mut due = match look.try_get(3)? {
+    let look = match look {
+        Some(look) => look,
+        // What is due has its turn beside the fresh messages.
+        None if work.cursor.due => {
+            let look = Look::ask(connection, sql, request.epoch).await?;
+            work.cursor.looked(&look);
+            look
+        }
+        None => work.look_and_read(connection, &mut room).await?,
+    };
+    let mut due = match look.due {
         true => work.due(connection, room.messages).await?,
         false => Vec::new(),
     };
@@ -106,7 +120,7 @@ pub(super) async fn claim(
         work.cursor.due_first = !work.cursor.due_first;
         work.claim.more |= !due.is_empty();
     }
-    if look.try_get(2)? {
+    if look.blocked {
         work.find_blocked(connection).await?;
     }
     work.claim.messages.sort_unstable_by_key(|claimed| claimed.place.seq);
@@ -121,8 +135,8 @@ async fn last_place(connection: &mut MySqlConnection, sql: &Statements) -> Resul
 }
 
 /// How much a claim may still answer.
-struct Room {
-    messages: usize,
+pub(super) struct Room {
+    pub(super) messages: usize,
     bytes: usize,
 }
 
@@ -134,103 +148,24 @@ impl Room {
         self.messages = self.messages.saturating_sub(messages);
         self.bytes = self.bytes.saturating_sub(bytes);
     }
-    fn is_full(&self) -> bool {
+    pub(super) fn is_full(&self) -> bool {
         self.messages == 0 || self.bytes == 0
     }
 }
 
-struct Work<'a> {
-    sql: &'a Statements,
-    request: &'a ClaimRequest<'a>,
-    slots: i64,
-    now: i64,
-    cursor: Cursor,
+/// A claim at work.
+pub(super) struct Work<'a> {
+    pub(super) sql: &'a Statements,
+    pub(super) request: &'a ClaimRequest<'a>,
+    pub(super) cursor: Cursor,
+    /// The fresh messages were read to their end.
+    pub(super) read_all: bool,
     /// The fresh messages in `claim`: where gaps were joined, another statement reads what lies between them again.
-    answered: HashSet<i64>,
-    claim: Claim,
+    pub(super) answered: HashSet<i64>,
+    pub(super) claim: Claim,
 }
 
 impl Work<'_> {
-    /// Finds out in which gaps nothing can turn up any more.
-    async fn look_at_doubtful(&mut self, connection: &mut MySqlConnection) -> Result<(), sqlx::Error> {
-        let ranges = self.cursor.reading.doubtful(self.now);
-        if ranges.is_empty() {
-            return Ok(());
-        }
-        let (committed, all) = look_twice(connection, self.sql, &ranges, MOST_DOUBTFUL).await?;
-        let end = |places: &[i64]| match places.last() {
-            Some(last) if places.len() as i64 >= MOST_DOUBTFUL => *last,
-            _ => i64::MAX,
-        };
-        let complete = end(&committed).min(end(&all));
-        self.cursor.reading.looked(&ranges, &committed, &all, complete, self.now);
-        Ok(())
-    }
-
-    /// Adds fresh messages that were not read yet.
-    async fn fresh(&mut self, connection: &mut MySqlConnection, room: &mut Room) -> Result<(), sqlx::Error> {
-        // What walks over dead rows only, or over those of others, must answer now and then.
-        for _ in 0..MOST_STATEMENTS {
-            if room.is_full() {
-                break;
-            }
-            let next = self.cursor.reading.next(self.now);
-            let page = room.messages + self.known_within(&next.ranges);
-            let started = Instant::now();
-            let mut rows = self.query(&next, page).fetch(&mut *connection);
-            let (mut read, mut last) = (0, i64::MIN);
-            while let Some(row) = rows.try_next().await? {
-                read += 1;
-                let place = place::fresh(decode::slot(&row)?, decode::seq(&row)?, row.try_get(MORE)?);
-                last = place.seq;
-                self.cursor.reading.passed(place.seq, self.now);
-                let mine = decode::bits([place.slot]) & self.slots != 0;
-                if !mine || self.request.held.contains(&place) || !self.answered.insert(place.seq) {
-                    continue;
-                }
-                let due_in = decode::not_before(&row).filter(|moment| *moment > self.now);
-                self.add(&row, place, Tally::default(), false, due_in, room);
-                if room.is_full() {
-                    self.cursor.reading.covered(last);
-                    self.claim.more = true;
-                    return Ok(());
-                }
-            }
-            if read >= page {
-                self.cursor.reading.covered(last);
-            } else if !self.cursor.reading.drained(self.now, started.elapsed() < QUICK) {
-                return Ok(());
-            } else {
-                drop(rows);
-                self.look_at_doubtful(connection).await?;
-            }
-        }
-        self.claim.more = true;
-        Ok(())
-    }
-
-    /// Rows that are read again although the caller holds them, or is about to; they must not fill the page.
-    fn known_within(&self, ranges: &[(i64, i64)]) -> usize {
-        if ranges.is_empty() {
-            return 0;
-        }
-        let within = |seq: &i64| ranges.iter().any(|(from, to)| (*from..=*to).contains(seq));
-        let held = self.request.held.iter().filter(|place| place::is_fresh(place)).map(|place| place.seq);
-        held.chain(self.answered.iter().copied()).filter(within).count()
-    }
-
-    fn query(&self, next: &Next, limit: usize) -> Query<'static, MySql, MySqlArguments> {
-        let index = GAPS.iter().position(|gaps| *gaps >= next.ranges.len()).unwrap_or(GAPS.len() - 1);
-        let mut query =
-            sqlx::query(self.sql.claim[index].clone()).bind(self.slots).bind(next.after).bind(next.upto);
-        // Ranges that hold nothing make up the number.
-        let empty = std::iter::repeat(&(1, 0));
-        for (from, to) in next.ranges.iter().chain(empty).take(GAPS[index]) {
-            query = query.bind(*from).bind(*to);
-        }
-        query.bind(i64::try_from(limit).unwrap_or(i64::MAX))
-    }
-
     /// The places that are due in the topics wanted, longest due first, at most `limit`; notes what is due next.
     async fn due(&mut self, connection: &mut MySqlConnection, limit: usize) -> Result<Vec<i64>, sqlx::Error> {
         let held = self.request.held.iter().filter(|place| !place::is_fresh(place));
@@ -247,12 +182,12 @@ impl Work<'_> {
                 break;
             };
             if (self.request.wants)(&topic) {
-                let next = match first_due > self.now {
+                let next = match first_due > self.cursor.now {
                     true => Some(first_due),
                     false => self.due_in(connection, &topic, most, &held, &mut due).await?,
                 };
                 if let Some(next) = next {
-                    let next = micros::positive(next - self.now);
+                    let next = micros::positive(next - self.cursor.now);
                     self.claim.next_due = Some(self.claim.next_due.map_or(next, |earlier| earlier.min(next)));
                 }
             }
@@ -276,14 +211,14 @@ impl Work<'_> {
     ) -> Result<Option<i64>, sqlx::Error> {
         let places: Vec<(i64, i64)> = sqlx::query_as(self.sql.due_places.clone())
             .bind(topic)
-            .bind(self.now)
-            .bind(self.slots)
+            .bind(self.cursor.now)
+            .bind(self.cursor.slots)
             .bind(most)
             .fetch_all(&mut *connection)
             .await?;
         due.extend(places.into_iter().filter(|(_, seq)| !held.contains(seq)));
         sqlx::query_scalar(self.sql.due_next.clone())
-            .bind(self.now)
+            .bind(self.cursor.now)
             .bind(topic)
             .fetch_optional(connection)
             .await
@@ -325,7 +260,7 @@ impl Work<'_> {
         Ok(())
     }
 
-    fn add(
+    pub(super) fn add(
         &mut self,
         row: &MySqlRow,
         place: Place,
@@ -336,7 +271,7 @@ impl Work<'_> {
     ) {
         let message = decode::message(row);
         room.spend(1, message.as_ref().map_or(0, |message| message.payload.len()));
-        let age = decode::ready_at(row).map_or(0, |ready_at| self.now.saturating_sub(ready_at));
+        let age = decode::ready_at(row).map_or(0, |ready_at| self.cursor.now.saturating_sub(ready_at));
         self.claim.messages.push(Claimed {
             place,
             message,
@@ -344,7 +279,7 @@ impl Work<'_> {
             tally,
             age: micros::positive(age),
             behind,
-            due_in: not_before.map(|moment| micros::positive(moment.saturating_sub(self.now))),
+            due_in: not_before.map(|moment| micros::positive(moment.saturating_sub(self.cursor.now))),
         });
     }
 

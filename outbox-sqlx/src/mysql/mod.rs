@@ -9,6 +9,7 @@ mod decode;
 mod durability;
 mod enqueue;
 mod error;
+mod fresh;
 mod gaps;
 mod inbox;
 mod look;

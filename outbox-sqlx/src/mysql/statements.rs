@@ -11,6 +11,8 @@ pub(super) const GAPS: [usize; 4] = [0, 2, 8, MOST_RANGES];
 statements! {
     /// One per entry of [`GAPS`].
     claim: [SqlStr; GAPS.len()] = claim,
+    /// The same.
+    claim_next: [SqlStr; GAPS.len()] = claim_next,
     ;
     acts_of all_places become_due begin_batch blocked_keys claim_due clock counts cut_batch delete_deferred
     delete_delivered due_next due_places due_topic durability end_batches end_session enqueued_in expired
@@ -24,7 +26,14 @@ statements! {
 }
 
 fn claim(prefix: &str) -> [SqlStr; GAPS.len()] {
+    for_gaps(include_str!("sql/claim.sql"), prefix)
+}
+
+fn claim_next(prefix: &str) -> [SqlStr; GAPS.len()] {
+    for_gaps(include_str!("sql/claim_next.sql"), prefix)
+}
+
+fn for_gaps(once: &str, prefix: &str) -> [SqlStr; GAPS.len()] {
     const GAP: &str = "    OR (m.seq BETWEEN ? AND ? AND (mine.slots >> m.partition_no) & 1)\n";
-    let once = include_str!("sql/claim.sql");
     GAPS.map(|gaps| statement(&once.replace(GAP, &GAP.repeat(gaps)), prefix))
 }
