@@ -220,7 +220,7 @@ impl Work<'_> {
         sqlx::query_scalar(self.sql.due_next.clone())
             .bind(self.cursor.now)
             .bind(topic)
-            .fetch_optional(connection)
+            .fetch_one(connection)
             .await
     }
 

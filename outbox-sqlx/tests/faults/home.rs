@@ -5,7 +5,7 @@ use std::str::FromStr;
 use outbox_core::MessageId;
 use sqlx::mysql::MySqlConnectOptions;
 use sqlx::postgres::PgConnectOptions;
-use sqlx::{AssertSqlSafe, ConnectOptions};
+use sqlx::{AssertSqlSafe, ConnectOptions, Row};
 use tempfile::TempDir;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,13 +86,10 @@ impl Home {
             return call(self.database, server, &sql).await.unwrap();
         }
         let mut conn = MySqlConnectOptions::from_str(server).unwrap().connect().await.unwrap();
-        let ids: Vec<u64> = sqlx::query_scalar(
-            "SELECT CAST(id AS unsigned) FROM information_schema.processlist WHERE db = ?",
-        )
-        .bind(name)
-        .fetch_all(&mut conn)
-        .await
-        .unwrap();
+        // Not by the information schema: MySQL's fails while a statement that somebody runs is no text of its own.
+        let processes = sqlx::raw_sql("SHOW PROCESSLIST").fetch_all(&mut conn).await.unwrap();
+        let of_ours = processes.iter().filter(|process| process.try_get("db").ok().as_ref() == Some(name));
+        let ids: Vec<u64> = of_ours.map(|process| process.get_unchecked("Id")).collect();
         for id in ids {
             // It may have ended by itself.
             let _ = sqlx::raw_sql(AssertSqlSafe(format!("KILL CONNECTION {id}"))).execute(&mut conn).await;

@@ -105,7 +105,7 @@ async fn every_statement_finds_its_rows_by_an_index() {
             if accesses.iter().any(|(table, ..)| table.starts_with("<union")) && name == "claim_next" {
                 wrong.push(format!("{state}: {name} puts its rows into a table before it answers them"));
             }
-            for (alias, access, index) in &accesses {
+            for (alias, access, index, sorts) in &accesses {
                 let large = LARGE.iter().any(|table| {
                     alias == &format!("outbox_{table}")
                         || sql.contains(&format!("outbox_{table} AS {alias} "))
@@ -113,13 +113,16 @@ async fn every_statement_finds_its_rows_by_an_index() {
                 });
                 let from_the_oldest = mysql && state != "filled" && FROM_THE_OLDEST.contains(&name.as_str());
                 let scans = access == "ALL" || (access == "index" && !from_the_oldest);
+                if large && *sorts && !may_scan(&name).contains(&alias.as_str()) {
+                    wrong.push(format!("{state}: {name} sorts what it reads of {alias}"));
+                }
                 if large && scans && !may_scan(&name).contains(&alias.as_str()) {
                     wrong.push(format!("{state}: {name} reads {alias} through ({access} {index})"));
                 }
             }
             for (_, alias, access, index) in PINNED.iter().filter(|(pinned, ..)| *pinned == name) {
-                let pinned = ((*alias).to_owned(), (*access).to_owned(), (*index).to_owned());
-                if !accesses.contains(&pinned) {
+                let pinned = (*alias, *access, *index);
+                if !accesses.iter().any(|(alias, access, index, _)| pinned == (alias, access, index)) {
                     wrong.push(format!("{state}: {name} should have {pinned:?}, and has {accesses:?}"));
                 }
             }
@@ -172,8 +175,8 @@ fn explainable(sql: &str) -> Option<String> {
     Some(text)
 }
 
-/// Table, kind of access and index of each step.
-async fn plan(conn: &mut MySqlConnection, name: &str, sql: &str) -> Vec<(String, String, String)> {
+/// Table, kind of access and index of each step, and whether its rows are sorted.
+async fn plan(conn: &mut MySqlConnection, name: &str, sql: &str) -> Vec<(String, String, String, bool)> {
     // A table on both servers; MySQL's own default is a tree.
     let explain = AssertSqlSafe(format!("EXPLAIN FORMAT = TRADITIONAL {sql}"));
     let rows =
@@ -183,5 +186,6 @@ async fn plan(conn: &mut MySqlConnection, name: &str, sql: &str) -> Vec<(String,
     };
     // MySQL also tells the table that an INSERT writes to.
     let reads = rows.iter().filter(|row| column(row, "select_type") != "INSERT");
-    reads.map(|row| (column(row, "table"), column(row, "type"), column(row, "key"))).collect()
+    let sorts = |row| column(row, "Extra").contains("filesort");
+    reads.map(|row| (column(row, "table"), column(row, "type"), column(row, "key"), sorts(row))).collect()
 }

@@ -1,7 +1,3 @@
--- The first time after ? of topic ?. Plan: the first entry of a range of the due index; where the statistics say that
--- nothing is there, MariaDB walks over what is due already. The state is there for the reason that look.sql gives.
-SELECT due_at, state
-FROM outbox_deferred FORCE INDEX (outbox_deferred_due)
-WHERE due_at > ? AND due_topic = ?
-ORDER BY due_topic, due_at
-LIMIT 1
+-- The first time after ? of topic ?. Plan: the first entry of a range of the due index, found before the plan is made: in
+-- order and with a limit, MariaDB would read and sort the whole range.
+SELECT MIN(due_at) FROM outbox_deferred FORCE INDEX (outbox_deferred_due) WHERE due_at > ? AND due_topic = ?

@@ -6,4 +6,4 @@ STRAIGHT_JOIN outbox_deferred AS d FORCE INDEX (PRIMARY) ON d.seq = v.seq
 WHERE d.front_topic IS NOT NULL
     AND (SELECT head.seq FROM outbox_deferred AS head FORCE INDEX (outbox_deferred_key)
          WHERE head.blocked_topic = d.topic AND head.message_key = d.message_key
-         ORDER BY head.seq LIMIT 1) < d.seq
+         ORDER BY head.blocked_topic, head.message_key, head.seq LIMIT 1) < d.seq

@@ -3,7 +3,7 @@
 SELECT v.seq, d.failures,
     (SELECT head.seq FROM outbox_deferred AS head FORCE INDEX (outbox_deferred_key)
      WHERE head.blocked_topic = m.topic AND head.message_key = m.message_key
-     ORDER BY head.seq LIMIT 1)
+     ORDER BY head.blocked_topic, head.message_key, head.seq LIMIT 1)
 FROM JSON_TABLE(?, '$[*]' COLUMNS (seq BIGINT PATH '$')) AS v
 LEFT JOIN outbox_deferred AS d FORCE INDEX (PRIMARY) ON d.seq = v.seq
 LEFT JOIN outbox_messages AS m FORCE INDEX (PRIMARY) ON m.seq = v.seq
