@@ -99,19 +99,14 @@ impl OwnConnection {
 
     /// A new connection, whatever tables there are.
     pub(super) async fn open(&self) -> Result<MySqlConnection, StoreError> {
-        let seconds = self.statement_timeout.as_secs();
+        let seconds = self.statement_timeout.as_secs().to_string();
         // In whole seconds, and none is without limit.
-        let idle = self.idle.get().as_millis().div_ceil(1_000);
-        // MySQL ends only reads by such a limit; its writes wait for locks no longer than the settings say.
-        let limit = format!(
-            "SET SESSION wait_timeout = 60 \
-             /*M!100600 , idle_transaction_timeout = {idle}, max_statement_time = {seconds} */ \
-             /*!80000 , max_execution_time = {seconds}000 */"
-        );
+        let idle = self.idle.get().as_millis().div_ceil(1_000).to_string();
+        let settings = SETTINGS.replace("{seconds}", &seconds).replace("{idle}", &idle);
         let open = async {
             let mut connection = self.options.connect().await?;
-            sqlx::raw_sql(SETTINGS).execute(&mut connection).await?;
-            sqlx::raw_sql(AssertSqlSafe(limit)).execute(&mut connection).await?;
+            // Our own file and two numbers.
+            sqlx::raw_sql(AssertSqlSafe(settings)).execute(&mut connection).await?;
             Ok(connection)
         };
         match timeout(CONNECT_TIMEOUT, open).await {
