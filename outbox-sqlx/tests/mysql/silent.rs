@@ -82,9 +82,8 @@ async fn the_locks_of_a_dispatcher_that_went_silent_are_gone_when_its_lease_is()
     let mut in_its_way = database.pool.acquire().await.unwrap();
     sqlx::raw_sql("LOCK TABLES outbox_sessions READ").execute(&mut *in_its_way).await.unwrap();
     let starting = tokio::spawn(async move { silent.renew(&DispatcherId::new("silent"), None, LEASE).await });
-    let waits = "SELECT COUNT(*) FROM information_schema.processlist
-        WHERE db = DATABASE() AND state LIKE 'Waiting for table metadata lock'";
-    while database.number(waits).await == 0 {
+    let waits = |(_, state): &(i64, String)| state.starts_with("Waiting for table metadata lock");
+    while !database.processes().await.iter().any(waits) {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     proxy.silence();
@@ -92,8 +91,7 @@ async fn the_locks_of_a_dispatcher_that_went_silent_are_gone_when_its_lease_is()
 
     // Whoever wants those locks is told after five seconds that they did not come.
     let wanted = "SET SESSION innodb_lock_wait_timeout = 5; SELECT slot FROM outbox_leases FOR UPDATE";
-    let mariadb = database.number("SELECT VERSION() LIKE '%MariaDB%'").await == 1;
-    for _ in 1..if mariadb { 1 } else { 14 } {
+    for _ in 1..if database.is_mariadb().await { 1 } else { 14 } {
         let _ = sqlx::raw_sql(wanted).execute(&mut *in_its_way).await;
     }
     sqlx::raw_sql(wanted).execute(&mut *in_its_way).await.unwrap();
