@@ -16,6 +16,10 @@ const BURST_MAX: Duration = Duration::from_millis(200);
 /// the look that the ring asks for would have to wait for it.
 const BURST_AFTER_RING: Duration = Duration::from_millis(20);
 
+/// The first wait after a failure of the store, where the usual one is not shorter: what was announced is still to be
+/// found, and is not announced again.
+const AFTER_FAILURE: Duration = Duration::from_millis(200);
+
 /// How many times longer the longest wait is while the bell rings for commits of other processes too.
 const HEARD: u32 = 3;
 
@@ -32,6 +36,7 @@ pub(super) struct Poll {
     /// What was found last in a burst had been announced: whoever enqueues here commits with a ring.
     commits_ring: bool,
     wait: Duration,
+    after_failure: Duration,
     burst: Option<Duration>,
     next: Instant,
     seed: u64,
@@ -48,6 +53,7 @@ impl Poll {
             announced: false,
             commits_ring: false,
             wait: min,
+            after_failure: AFTER_FAILURE,
             burst: None,
             next: Instant::now(),
             seed,
@@ -75,6 +81,7 @@ impl Poll {
         match ring {
             Ring::Committed => {
                 self.wait = self.min;
+                self.after_failure = AFTER_FAILURE;
                 self.rung = true;
                 self.commits_ring = true;
                 // Another transaction may be open still, whose commit rings or not.
@@ -98,11 +105,13 @@ impl Poll {
     pub(super) fn found(&mut self, more: bool) {
         self.commits_ring &= self.announced || self.rung || self.burst.is_none();
         self.wait = self.min;
+        self.after_failure = AFTER_FAILURE;
         self.next = Instant::now() + if more || self.rung { Duration::ZERO } else { self.min };
     }
 
     /// Nothing was found; the next message set aside is due in `next_due`.
     pub(super) fn empty(&mut self, next_due: Option<Duration>) {
+        self.after_failure = AFTER_FAILURE;
         if self.rung {
             return self.now();
         }
@@ -131,7 +140,9 @@ impl Poll {
     /// The store failed: wait, longer each time.
     pub(super) fn failed(&mut self) {
         self.burst = None;
-        self.back_off(None);
+        let wait = self.jittered(self.after_failure);
+        self.after_failure = (wait * 2).min(self.longest());
+        self.back_off(Some(wait));
     }
 
     fn longest(&self) -> Duration {
@@ -184,6 +195,24 @@ mod tests {
         assert!(looks_in(&poll) > 2, "the commit will tell");
         poll.ring(Ring::Committed);
         assert!(poll.is_due());
+    }
+
+    #[test]
+    fn after_a_failure_it_looks_soon_and_then_less_and_less_often() {
+        let hour = Duration::from_secs(3600);
+        let mut poll = Poll::new(hour, hour, 7);
+        let mut waits = Vec::new();
+        for _ in 0..12 {
+            poll.looks();
+            poll.failed();
+            waits.push(looks_in(&poll));
+        }
+        assert!(waits[0] <= 201, "{waits:?}");
+        assert!(waits.is_sorted() && waits[11] > 10_000, "{waits:?}");
+        poll.ring(Ring::Committed);
+        poll.looks();
+        poll.failed();
+        assert!(looks_in(&poll) <= 201, "what was announced is still to be found");
     }
 
     #[test]

@@ -476,6 +476,23 @@ async fn a_long_line_is_set_aside_in_parts_that_the_store_can_write_within_its_d
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_announced_is_found_without_waiting_for_a_poll_although_the_first_look_fails() {
+    let outbox = MemoryOutbox::new();
+    let log = Recorder::accepting();
+    let store = Bent::new(outbox.clone());
+    let hour = Duration::from_secs(3600);
+    let settings = Settings { poll_min: hour, poll_max: hour, ..quick() };
+    let route = Route::topic("orders", InBatches(log.clone()));
+    let running = start(&dispatcher(store.clone(), settings, vec![route]));
+    until("it has looked", || store.claims.load(Ordering::SeqCst) == 1).await;
+    store.claim_fails.store(true, Ordering::SeqCst);
+    commit(&outbox, &[message("orders", None, 0)]).await;
+    log.wait_for(1).await;
+    assert!(!store.claim_fails.load(Ordering::SeqCst), "the look that was asked for failed");
+    running.stop().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_settlement_that_failed_is_not_followed_at_once_by_a_claim() {
     const MESSAGES: usize = 100;
     let outbox = MemoryOutbox::new();
