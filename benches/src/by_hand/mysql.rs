@@ -93,7 +93,7 @@ impl Loop {
         let mut reader = bed.connect().await;
         let mut writer = bed.connect().await;
         for connection in [&mut reader, &mut writer] {
-            run(connection, library!("settings")).await;
+            run(connection, library!("settings").replace("{seconds}", "10").replace("{idle}", "10")).await;
         }
         let batch = i64::try_from(batch).expect("a small number");
         match self {
