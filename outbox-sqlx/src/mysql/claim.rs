@@ -33,6 +33,8 @@ pub(super) struct Cursor {
     pub(super) now: i64,
     /// Something set aside was due, or was going to be, at the last claim.
     due: bool,
+    /// The last claim read the fresh messages to their end.
+    read_all: bool,
     /// Whose turn it is to read first when both fresh and due messages wait: neither may starve.
     due_first: bool,
 }
@@ -79,6 +81,7 @@ pub(super) async fn claim(
                     .map_or(look.changes, |cursor| cursor.changes),
                 now: look.now,
                 due: look.due,
+                read_all: false,
                 due_first: earlier.is_some_and(|cursor| cursor.due_first),
             };
             (cursor, Some(look))
@@ -90,8 +93,9 @@ pub(super) async fn claim(
     let mut room = Room { messages: request.limit.max(1), bytes: request.max_bytes.max(1) };
     let look = match look {
         Some(look) => look,
-        // What is due has its turn beside the fresh messages.
-        None if work.cursor.due => {
+        // What is due has its turn beside the fresh messages; and where many come, the server takes longer to hand them on
+        // together with the look than for a look of its own.
+        None if work.cursor.due || !work.cursor.read_all => {
             let look = Look::ask(connection, sql, request.epoch).await?;
             work.cursor.looked(&look);
             look
@@ -123,6 +127,7 @@ pub(super) async fn claim(
     if look.blocked {
         work.find_blocked(connection).await?;
     }
+    work.cursor.read_all = work.read_all;
     work.claim.messages.sort_unstable_by_key(|claimed| claimed.place.seq);
     Ok((work.claim, work.cursor))
 }
