@@ -268,7 +268,7 @@ async fn read(
         _ => {
             let look = sqlx::query(library!("look")).bind(epoch).bind(true);
             let look = connection.fetch_one(look).await.expect("a look");
-            assert!(!look.get::<bool, _>(2), "no key is blocked");
+            assert_eq!(look.get::<Option<Vec<String>>, _>(2), None, "no key is blocked");
             let snapshot: String = look.get(4);
             let query = sqlx::query(library!("claim_first")).bind(*mark).bind(i64::MAX);
             query.bind(SLOTS.as_slice()).bind(snapshot)
