@@ -11,7 +11,7 @@ pub struct Settings {
     /// a successor starts at most this much later. It renews every third of it.
     pub lease: Duration,
     /// Messages begun and settled together at most ("messages per poll" elsewhere): 500. As many are read together,
-    /// or an eighth of `max_held`, if that is more.
+    /// or an eighth of what a route may hold (`max_held` over all routes), if that is more.
     pub batch: usize,
     /// Messages held in memory at most, over all routes: 4,000.
     pub max_held: usize,

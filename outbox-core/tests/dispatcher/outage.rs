@@ -65,6 +65,20 @@ async fn draining_does_not_wait_for_a_destination_that_is_down() {
 }
 
 #[tokio::test]
+async fn draining_ends_although_more_waits_for_a_destination_that_is_down_than_may_be_held() {
+    let outbox = MemoryOutbox::new();
+    let (_down, _tries, mail) = destination();
+    let waiting = Settings::default().max_held + 100;
+    let messages: Vec<_> = (0..waiting).map(|_| message("mail", None, "x")).collect();
+    commit(&outbox, &messages).await;
+    let route = Route::topic("mail", InBatches(mail));
+    let dispatcher = dispatcher(outbox.clone(), Settings::default(), vec![route]);
+    let summary = tokio::time::timeout(PATIENCE, dispatcher.drain()).await.expect("it returns").unwrap();
+    assert_eq!(summary.delivered, 0);
+    assert_eq!(count(&outbox, MessageState::Waiting).await, waiting as u64, "all wait untouched");
+}
+
+#[tokio::test]
 async fn a_transport_that_sends_nothing_is_not_called_in_a_tight_loop() {
     let outbox = MemoryOutbox::new();
     let calls = Arc::new(AtomicU64::new(0));

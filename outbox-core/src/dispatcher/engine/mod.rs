@@ -207,7 +207,9 @@ impl Engine {
         if let Some(error) = self.error.as_ref().filter(|_| failures >= DRAIN_TRIES) {
             return Some(Err(DispatchError::Store(Arc::clone(error))));
         }
-        let drained = settled && self.quiet && !self.claiming && !self.ledger.has_runnable(Instant::now());
+        // With no room for another claim and nothing to run, what is held waits for routes that stay paused in this run.
+        let looked = self.quiet || self.ledger.claim_room(self.parts.settings.batch).is_none();
+        let drained = settled && looked && !self.claiming && !self.ledger.has_runnable(Instant::now());
         drained.then_some(Ok(()))
     }
 

@@ -86,7 +86,10 @@ impl Engine {
                 if let Some(plan) = write.plan {
                     // The next settlement is on its way before the transport is called: the database is what a
                     // drain waits for.
-                    if !plan.batch.alone && self.ledger.judged() * 2 >= self.parts.settings.batch {
+                    // Not beside a message that goes alone, which is not among the calls yet, and not before slots
+                    // that are to be handed over had their turn.
+                    let half = self.ledger.judged() * 2 >= self.parts.settings.batch;
+                    if half && !plan.batch.alone && !self.must_hand_over {
                         self.start_write();
                     }
                     self.start_calls(plan);

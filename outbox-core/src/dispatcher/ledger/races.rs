@@ -110,3 +110,15 @@ fn a_session_that_starts_over_uses_no_batch_number_twice() {
     let second = ledger.plan(10, Instant::now()).expect("the same message").batch.number;
     assert!(second > first);
 }
+
+#[test]
+fn a_claim_reads_more_than_a_small_batch_and_only_into_room_for_all_of_it() {
+    let mut ledger = Ledger::new(Arc::new(vec![Route::topic("t", Unused)]), 4_000, usize::MAX, 10, true);
+    let asks = |ledger: &Ledger, batch| ledger.claim_room(batch).map(|(limit, _)| limit);
+    assert_eq!((asks(&ledger, 10), asks(&ledger, 1_000)), (Some(500), Some(1_000)));
+    ledger.take_in((0..3_500).map(|seq| claimed(seq, true, false)).collect(), 1);
+    assert_eq!(asks(&ledger, 10), Some(500));
+    ledger.take_in(vec![claimed(3_500, true, false)], 2);
+    assert_eq!(asks(&ledger, 10), None, "a message that finds no room would be set aside");
+    assert_eq!(ledger.wanting(500, Instant::now()), [false]);
+}
