@@ -9,10 +9,7 @@ use super::statements::Statements;
 use crate::Migration;
 use crate::migration::{self, Files};
 
-const MIGRATIONS: &Files = &[
-    (1, "outbox", include_str!("../../migrations/postgres/0001_outbox.sql")),
-    (2, "history", include_str!("../../migrations/postgres/0002_history.sql")),
-];
+const MIGRATIONS: &Files = &[(1, "outbox", include_str!("../../migrations/postgres/0001_outbox.sql"))];
 
 /// All steps, with `prefix` (already checked).
 pub(super) fn migrations(prefix: &str) -> Vec<Migration> {

@@ -1,5 +1,5 @@
 -- A page, in order of place: after $1, of topic $2, in state $3, lying $4 (each but the first may be NULL for any).
--- Plan: a range of the primary key of each table, merged; a table that $4 leaves out is not read.
+-- Plan: a range of the index of places of each table, merged; a table that $4 leaves out is not read.
 SELECT seq, id, topic, message_type, message_key, state, attempts, crashes, in_doubt, failures::text, receipt,
     created_at, due_at, lies
 FROM outbox_overview
