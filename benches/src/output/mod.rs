@@ -84,7 +84,8 @@ impl Report {
 
     /// Prints the tables and writes every form; answers the names of the files.
     pub(crate) fn publish(&self) -> std::io::Result<Vec<PathBuf>> {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/bench");
+        let folder = std::env::var_os("OUTBOX_BENCH_OUT")
+            .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/bench"), PathBuf::from);
         fs::create_dir_all(&folder)?;
         let folder = folder.canonicalize()?;
         let stem = format!("{}-{}", self.scenario, self.database);
