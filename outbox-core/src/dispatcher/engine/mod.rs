@@ -60,7 +60,7 @@ pub(super) struct Engine {
     tasks: JoinSet<Done>,
     /// The settlement that is being written. The dispatcher's own task polls it: a drain waits for nothing else, and a
     /// task of its own would have to be woken on another thread for each batch, and wake this one when it is done.
-    settling: OptionFuture<BoxFuture<'static, Result<Fence, StoreError>>>,
+    settling: Option<BoxFuture<'static, Result<Fence, StoreError>>>,
     keeper: JoinSet<()>,
     pulse: Arc<Pulse>,
     lease: watch::Receiver<Lease>,
@@ -83,7 +83,6 @@ pub(super) struct Engine {
     error: Option<Arc<StoreError>>,
 
     write: Option<Write>,
-    writing: bool,
     write_again_at: Instant,
     /// The most verdicts of one settlement: fewer after each that failed, since it may have been too much at once.
     most_verdicts: usize,
@@ -123,7 +122,7 @@ impl Engine {
             poll: Poll::new(settings.poll_min, settings.poll_max, seed),
             bell,
             tasks: JoinSet::new(),
-            settling: None.into(),
+            settling: None,
             keeper,
             pulse,
             lease,
@@ -138,7 +137,6 @@ impl Engine {
             claim_failures: 0,
             error: None,
             write: None,
-            writing: false,
             write_again_at: Instant::now(),
             most_verdicts: usize::MAX,
             must_hand_over: false,
@@ -169,7 +167,7 @@ impl Engine {
                 }
                 changed = self.lease.changed() => if changed.is_ok() { self.lease_changed() },
                 Some(number) = self.dirty.1.recv() => self.take_records(Some(number)),
-                Some(answer) = &mut self.settling => self.wrote(answer),
+                Some(answer) = OptionFuture::from(self.settling.as_mut()) => self.wrote(answer),
                 Some(done) = self.tasks.join_next() => match done {
                     Ok(done) => self.done(done),
                     // Only a reset aborts tasks, and it forgets them first.
@@ -216,7 +214,7 @@ impl Engine {
     /// Gives everything back. What is in flight by now is dropped, and in doubt for a successor.
     async fn leave(mut self, end: Result<(), DispatchError>) -> Result<DispatchSummary, DispatchError> {
         self.keeper.shutdown().await;
-        self.settling = None.into();
+        self.settling = None;
         self.tasks.shutdown().await;
         let lease = self.lease.borrow().clone();
         if let Some(epoch) = lease.epoch {
@@ -244,10 +242,10 @@ impl Engine {
         if let Some(probe) = self.ledger.next_probe(now) {
             at = at.min(probe);
         }
-        if self.write.is_some() && !self.writing {
+        if self.write.is_some() && self.settling.is_none() {
             at = at.min(self.write_again_at);
         }
-        if !self.writing && self.ledger.awaits_answers(self.parts.settings.batch) {
+        if self.settling.is_none() && self.ledger.awaits_answers(self.parts.settings.batch) {
             at = at.min(after(now, ANSWER_SOON));
         }
         if let Some(stop_at) = self.stop_at {
@@ -303,13 +301,12 @@ impl Engine {
     fn reset(&mut self, epoch: Option<Epoch>) {
         self.epoch = epoch;
         self.tasks = JoinSet::new();
-        self.settling = None.into();
+        self.settling = None;
         self.ledger.reset();
         self.claiming = false;
         self.restart = true;
         self.quiet = false;
         self.write = None;
-        self.writing = false;
         self.tidying = false;
         self.handing_over = false;
         self.poll.now();

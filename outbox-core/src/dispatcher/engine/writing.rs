@@ -18,7 +18,7 @@ const FEWEST_VERDICTS: usize = 10;
 
 impl Engine {
     pub(super) fn start_write(&mut self) {
-        if self.writing || self.epoch.is_none() {
+        if self.settling.is_some() || self.epoch.is_none() {
             return;
         }
         // What a quick destination answers within a moment is settled in the write that begins the next batch. With
@@ -45,7 +45,6 @@ impl Engine {
             return;
         }
         let (Some(write), Some(epoch)) = (&self.write, self.epoch) else { return };
-        self.writing = true;
         let judged = Arc::clone(&write.judged);
         let begin = write.plan.as_ref().map(|plan| plan.batch.clone());
         let parts = Arc::clone(&self.parts);
@@ -57,12 +56,11 @@ impl Engine {
             let settlement = Settlement { verdicts, ended, begin: begin.as_ref() };
             guarded("settle", deadline, async || parts.store.settle(epoch, &settlement).await).await
         };
-        self.settling = Some(settle.instrument(span).boxed()).into();
+        self.settling = Some(settle.instrument(span).boxed());
     }
 
     pub(super) fn wrote(&mut self, answer: Result<Fence, StoreError>) {
-        self.settling = None.into();
-        self.writing = false;
+        self.settling = None;
         self.quiet = false;
         let Some(mut write) = self.write.take() else { return };
         let fence = match answer {
@@ -85,9 +83,8 @@ impl Engine {
                 self.ledger.written(&write.judged, self.claims);
                 if let Some(plan) = write.plan {
                     // The next settlement is on its way before the transport is called: the database is what a
-                    // drain waits for.
-                    // Not beside a message that goes alone, which is not among the calls yet, and not before slots
-                    // that are to be handed over had their turn.
+                    // drain waits for. Not beside a message that goes alone, which is not among the calls yet, and
+                    // not before slots that are to be handed over had their turn.
                     let half = self.ledger.judged() * 2 >= self.parts.settings.batch;
                     if half && !plan.batch.alone && !self.must_hand_over {
                         self.start_write();
