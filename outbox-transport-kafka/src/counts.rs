@@ -6,6 +6,17 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+/// What the report of a message tells of its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Report {
+    /// It had left, and this answers it.
+    Left,
+    /// It never left, or came back refused for what the whole cluster or topic lacks.
+    Stayed,
+    /// It may have left.
+    Open,
+}
+
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
     inner: Mutex<Inner>,
@@ -19,8 +30,12 @@ struct Inner {
     answered: u64,
     /// Sent more often than answered when nothing was under way: earlier retries, each long answered.
     repeated: u64,
+    /// A report left open whether its message had left: what was sent and not answered may be that one from now on.
+    open: bool,
     /// The last word of librdkafka on how many were sent, retries included.
     sent: u64,
+    /// How many it counts no more, since their topic is gone.
+    forgotten: u64,
     /// How often the word came since the producer was retired and empty.
     words_since_empty: Option<u32>,
 }
@@ -34,20 +49,26 @@ impl Counts {
         self.lock().queued -= 1;
     }
 
-    pub(crate) fn reported(&self, had_left: bool) {
+    pub(crate) fn reported(&self, report: Report) {
         let mut inner = self.lock();
         inner.reported += 1;
-        inner.answered += u64::from(had_left);
+        match report {
+            Report::Left => inner.answered += 1,
+            Report::Stayed => {}
+            Report::Open => inner.open = true,
+        }
     }
 
-    /// librdkafka says how many it has sent.
+    /// librdkafka says how many it has sent to the topics that it knows.
     pub(crate) fn sent(&self, total: u64) {
         let mut inner = self.lock();
-        inner.sent = total;
+        let counted = inner.sent - inner.forgotten;
+        inner.forgotten += counted.saturating_sub(total);
+        inner.sent = inner.forgotten + total;
         if let Some(words) = &mut inner.words_since_empty {
             *words += 1;
-        } else if inner.queued == inner.reported {
-            inner.repeated = total.saturating_sub(inner.answered);
+        } else if inner.queued == inner.reported && !inner.open {
+            inner.repeated = inner.sent.saturating_sub(inner.answered);
         }
     }
 
@@ -76,7 +97,7 @@ mod tests {
         let counts = Counts::default();
         for n in 0..3 {
             counts.queued();
-            counts.reported(n < answered);
+            counts.reported(if n < answered { Report::Left } else { Report::Open });
         }
         counts
     }
@@ -100,10 +121,25 @@ mod tests {
     fn retries_that_were_answered_long_ago_count_no_more() {
         let counts = Counts::default();
         counts.queued();
-        counts.reported(true);
+        counts.reported(Report::Left);
         counts.sent(2);
         counts.queued();
-        counts.reported(false);
+        counts.reported(Report::Open);
         assert_eq!(verdict(&counts, 2), Some(false));
+    }
+
+    #[test]
+    fn a_word_that_comes_between_the_last_report_and_the_retirement_answers_nothing() {
+        let counts = ended(2);
+        counts.sent(3);
+        assert_eq!(verdict(&counts, 3), Some(true), "the third had left, and was never answered");
+    }
+
+    #[test]
+    fn what_was_sent_to_a_topic_that_is_gone_hides_nothing() {
+        let counts = ended(2);
+        counts.sent(2);
+        counts.sent(1);
+        assert_eq!(verdict(&counts, 2), Some(true), "of three that were sent one is counted no more");
     }
 }

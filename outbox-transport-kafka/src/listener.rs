@@ -18,7 +18,7 @@ use tracing::{debug, warn};
 use crate::arrivals::{Seen, Ticket};
 use crate::classify::{Class, class_of, reported};
 use crate::config::StatisticsHook;
-use crate::counts::Counts;
+use crate::counts::{Counts, Report};
 use crate::health::{Heard, hung_up};
 
 pub(crate) struct Listener {
@@ -135,11 +135,15 @@ impl ProducerContext for Listener {
             }
         };
         // What a broker answered, and what was given up on its way, had left once.
-        let had_left = match seen {
-            Seen::Delivered { .. } | Seen::Failed(RDKafkaErrorCode::PurgeInflight) => true,
-            Seen::Failed(code) => class_of(code) == Class::Refused,
+        let report = match seen {
+            Seen::Delivered { .. } | Seen::Failed(RDKafkaErrorCode::PurgeInflight) => Report::Left,
+            Seen::Failed(code) => match class_of(code) {
+                Class::Refused => Report::Left,
+                Class::TakenBack | Class::Ambiguous => Report::Open,
+                _ => Report::Stayed,
+            },
         };
-        self.counts.reported(had_left);
+        self.counts.reported(report);
         ticket.came(self.number, seen);
     }
 }
