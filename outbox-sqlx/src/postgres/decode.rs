@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use outbox_core::{CorruptMessage, Headers, Message, MessageId, Slot};
 use sqlx::postgres::PgRow;
-use sqlx::{Decode, Postgres, Row, Type};
+use sqlx::{Decode, Postgres, Row};
 use uuid::Uuid;
 
 use super::micros::{Micros, moment};
@@ -26,12 +26,12 @@ pub(super) const MORE: usize = 12;
 
 /// The place of the row.
 pub(super) fn seq(row: &PgRow) -> Result<i64, sqlx::Error> {
-    row.try_get(SEQ)
+    row.try_get_unchecked(SEQ)
 }
 
 /// The slot of the row.
 pub(super) fn slot(row: &PgRow) -> Result<Slot, sqlx::Error> {
-    row.try_get(SLOT).map(slot_of)
+    row.try_get_unchecked(SLOT).map(slot_of)
 }
 
 /// The slot with this number.
@@ -46,13 +46,13 @@ pub(super) fn number_of(slot: Slot) -> i16 {
 
 /// Since when the message may go out, in microseconds: it was created, or its not-before time; `None` if unreadable.
 pub(super) fn ready_at(row: &PgRow) -> Option<i64> {
-    let Micros(created) = row.try_get(CREATED_AT).ok()?;
+    let Micros(created) = row.try_get_unchecked(CREATED_AT).ok()?;
     Some(not_before(row).map_or(created, |moment| moment.max(created)))
 }
 
 /// The moment before which the message must not go out, in microseconds.
 pub(super) fn not_before(row: &PgRow) -> Option<i64> {
-    row.try_get::<Option<Micros>, _>(NOT_BEFORE).ok().flatten().map(|Micros(moment)| moment)
+    row.try_get_unchecked::<Option<Micros>, _>(NOT_BEFORE).ok().flatten().map(|Micros(moment)| moment)
 }
 
 /// The message of the row, whoever wrote it.
@@ -83,11 +83,8 @@ fn read(row: &PgRow) -> Result<Message, String> {
     Ok(message)
 }
 
-/// A value, or a sentence that names the column and tells nothing of its content.
-fn column<'r, T: Decode<'r, Postgres> + Type<Postgres>>(
-    row: &'r PgRow,
-    index: usize,
-    name: &str,
-) -> Result<T, String> {
-    row.try_get(index).map_err(|_| format!("{name} is not of its type"))
+/// A value, or a sentence that names the column and tells nothing of its content. Its type is that of the schema, whose
+/// version was checked: to compare the types of each value again would be an eighth of the time that a claim takes.
+fn column<'r, T: Decode<'r, Postgres>>(row: &'r PgRow, index: usize, name: &str) -> Result<T, String> {
+    row.try_get_unchecked(index).map_err(|_| format!("{name} is not of its type"))
 }
