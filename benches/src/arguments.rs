@@ -2,6 +2,18 @@
 
 use std::process::exit;
 
+/// The options; each scenario has its own defaults.
+pub(crate) const USAGE: &str = "\
+Usage: outbox-benches SCENARIO… [OPTION…]
+
+Options:
+  --database NAME  memory, sqlite (unless said), postgres or mysql; the last two at TEST_POSTGRES_URL and TEST_MYSQL_URL
+  --rounds N       rounds in which the variants take turns
+  --messages N     messages that are timed in a round; 100k and 5M are understood
+  --seconds N      how long a steady flow lasts
+  --only TEXT      only variants whose name contains this; of `peers`, several with commas
+  --parts A,B      only these parts of `peers`";
+
 /// What was asked for.
 #[derive(Debug, Clone)]
 pub(crate) struct Arguments {

@@ -21,28 +21,29 @@ mod watched;
 
 use std::process::ExitCode;
 
-use arguments::{Arguments, refuse};
+use arguments::{Arguments, USAGE, refuse};
 
 fn main() -> ExitCode {
     if std::env::args().nth(1).as_deref() == Some(scenarios::OURS) {
         return scenarios::speak_for_ours();
     }
-    measure();
-    ExitCode::SUCCESS
+    if std::env::args().skip(1).any(|word| word == "--help" || word == "-h") {
+        println!("{}", usage());
+        return ExitCode::SUCCESS;
+    }
+    measure()
 }
 
 /// Runs the scenarios that the command line names.
-fn measure() {
+fn measure() -> ExitCode {
     let arguments = Arguments::read();
     if scenarios::is_child(&arguments) {
-        return runtime().block_on(scenarios::child(&arguments));
+        runtime().block_on(scenarios::child(&arguments));
+        return ExitCode::SUCCESS;
     }
     if arguments.scenarios.is_empty() {
-        eprintln!(
-            "usage: outbox-benches SCENARIO… [--database memory|sqlite|postgres|mysql] [--rounds N] [--messages N]"
-        );
-        eprintln!("           [--seconds N] [--only TEXT]\nscenarios:\n{}", scenarios::list());
-        return;
+        eprintln!("{}", usage());
+        return ExitCode::from(2);
     }
     for scenario in &arguments.scenarios {
         eprintln!("{scenario}, {}", arguments.database);
@@ -55,6 +56,12 @@ fn measure() {
             Err(error) => refuse(&format!("the report could not be written: {error}")),
         }
     }
+    ExitCode::SUCCESS
+}
+
+/// What can be asked for.
+fn usage() -> String {
+    format!("{USAGE}\n\nScenarios:\n{}", scenarios::list())
 }
 
 /// The runtime that every scenario runs on.
