@@ -2,15 +2,20 @@
 //! transport sees what comes out.
 
 mod acts;
+mod bent;
 mod bounds;
 mod failures;
-mod hostile;
+mod hand_over;
 mod leases;
+mod looks;
 mod order;
 mod outage;
+mod panics;
 mod poison;
 mod retention;
 mod shutdown;
+mod store_failures;
 mod storm;
 mod support;
+mod waits;
 mod wake_up;

@@ -1,3 +1,4 @@
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use outbox_core::*;
@@ -66,4 +67,23 @@ async fn a_dispatcher_runs_once_at_a_time_and_again_after_it_ended() {
     running.stop().await.unwrap();
     commit(&outbox, &[message("orders", None, 1)]).await;
     assert_eq!(dispatcher.drain().await.unwrap().delivered, 1);
+}
+
+#[tokio::test]
+async fn shutdown_counts_what_was_delivered_and_could_not_be_settled() {
+    let outbox = MemoryOutbox::new();
+    commit(&outbox, &[message("orders", None, 0)]).await;
+    let (transport, log, gate, waiting) = gated();
+    let store = Flaky::new(outbox.clone());
+    let settings =
+        Settings { lease: Duration::from_secs(60), shutdown_within: Duration::from_millis(50), ..quick() };
+    let running = start(&dispatcher(store.clone(), settings, vec![Route::topic("orders", transport)]));
+    waiting.notified().await;
+    store.down.store(true, Ordering::SeqCst);
+    gate.add_permits(1);
+    log.wait_for(1).await;
+    match running.stop().await {
+        Err(DispatchError::Unfinished { in_flight: 1, .. }) => {}
+        other => panic!("{other:?}"),
+    }
 }
