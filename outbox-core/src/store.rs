@@ -294,7 +294,7 @@ pub struct BatchNo(pub i64);
 pub struct Batch {
     /// Its number.
     pub number: BatchNo,
-    /// The places, each in at most one open batch.
+    /// The places, each once. One that came back unsent may be in an earlier batch that is still open: the latest counts.
     pub places: Vec<Place>,
     /// One message, and nothing else of the session in flight.
     pub alone: bool,

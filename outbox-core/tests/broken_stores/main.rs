@@ -74,6 +74,7 @@ caught! {
     IgnoresTheJournal as ignores_the_journal: store [
         takeover_marks_what_the_journal_lists_as_in_doubt,
         takeover_finds_every_open_batch,
+        takeover_counts_a_message_of_two_open_batches_once,
         takeover_keeps_the_order_of_a_key,
         releasing_with_an_open_batch_leaves_it_in_doubt,
         a_message_that_dies_alone_counts_every_crash,
@@ -90,6 +91,7 @@ caught! {
     ClaimingCounts as claiming_counts: store [claiming_changes_nothing];
     TakesEverybodyForAlone as takes_everybody_for_alone: store [
         a_message_that_dies_in_company_counts_two_crashes_at_most,
+        takeover_goes_by_the_last_batch_of_a_message,
     ];
     ForgetsIdempotency as forgets_idempotency: store [
         a_known_idempotency_key_is_a_duplicate,

@@ -185,6 +185,8 @@ macro_rules! store_conformance {
                     thousands_of_verdicts_go_into_one_settlement,
                     takeover_marks_what_the_journal_lists_as_in_doubt,
                     takeover_finds_every_open_batch,
+                    takeover_counts_a_message_of_two_open_batches_once,
+                    takeover_goes_by_the_last_batch_of_a_message,
                     takeover_leaves_what_was_not_begun_untouched,
                     takeover_leaves_ended_batches_untouched,
                     takeover_keeps_the_attempts_of_a_retry_in_flight,

@@ -40,6 +40,48 @@ pub async fn takeover_finds_every_open_batch<F: StoreFixture>(fixture: F) {
     assert!(claimed.iter().all(|claimed| claimed.tally.in_doubt), "whichever batch they were in");
 }
 
+pub async fn takeover_counts_a_message_of_two_open_batches_once<F: StoreFixture>(fixture: F) {
+    let probe = Probe::new(fixture);
+    let mut session = probe.start().await;
+    let messages = [unkeyed(), unkeyed(), unkeyed()];
+    probe.enqueue(&messages).await;
+    let claimed = probe.claim(&mut session).await;
+    let [slow, fresh, other] = [0, 1, 2].map(|n| find(&claimed, &messages[n]).place);
+    let failed = [(other, retry(Duration::ZERO))];
+    probe.settle(&mut session, &failed).await;
+    let set_aside = only(probe.claim(&mut session).await).place;
+    // Two of the first batch come back unsent, and are begun again while the third is in flight still.
+    probe.begin(&mut session, &[slow, fresh, set_aside]).await;
+    probe.begin(&mut session, &[fresh, set_aside]).await;
+    let mut successor = probe.take_over(&session).await;
+    let claimed = probe.claim(&mut successor).await;
+    assert_eq!(claimed.len(), 3, "all are due at once");
+    let tally = |n: usize| find(&claimed, &messages[n]).tally;
+    assert_eq!(tally(0), Tally { attempts: 0, crashes: 1, in_doubt: true }, "it was in flight");
+    assert_eq!(tally(1), Tally { attempts: 0, crashes: 1, in_doubt: true }, "it was in flight once");
+    assert_eq!(tally(2), Tally { attempts: 1, crashes: 1, in_doubt: true }, "it was in flight once");
+}
+
+pub async fn takeover_goes_by_the_last_batch_of_a_message<F: StoreFixture>(fixture: F) {
+    let probe = Probe::new(fixture);
+    let mut session = probe.start().await;
+    let messages = [unkeyed(), unkeyed()];
+    probe.enqueue(&messages).await;
+    for _ in 0..Tally::ALONE_FROM {
+        let begun = places(&probe.claim(&mut session).await);
+        probe.begin(&mut session, &begun).await;
+        session = probe.take_over(&session).await;
+    }
+    let claimed = probe.claim(&mut session).await;
+    let suspect = find(&claimed, &messages[0]).place;
+    probe.begin(&mut session, &places(&claimed)).await;
+    probe.begin_batch(&mut session, &[suspect], true).await;
+    let mut successor = probe.take_over(&session).await;
+    let claimed = probe.claim(&mut successor).await;
+    let crashes = [0, 1].map(|n| find(&claimed, &messages[n]).tally.crashes);
+    assert_eq!(crashes, [3, 2], "the first died alone, the second in company");
+}
+
 pub async fn takeover_leaves_what_was_not_begun_untouched<F: StoreFixture>(fixture: F) {
     let probe = Probe::new(fixture);
     let mut session = probe.start().await;
