@@ -1,7 +1,7 @@
 //! A memory outbox whose answers can be bent.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use outbox_core::*;
@@ -14,12 +14,16 @@ pub(crate) struct Bent {
     pub(crate) inner: MemoryOutbox,
     /// The next renewal panics.
     pub(crate) renew_panics: Arc<AtomicBool>,
+    /// Renewals fail.
+    pub(crate) renewals_fail: Arc<AtomicBool>,
     /// The next claim fails, having done nothing.
     pub(crate) claim_fails: Arc<AtomicBool>,
     /// Claims wait while it is set.
     pub(crate) claims_wait: Arc<AtomicBool>,
     /// All slots should be handed over, and giving them back fails.
     pub(crate) hand_over: Arc<AtomicBool>,
+    /// How often giving slots back failed.
+    pub(crate) failed_releases: Arc<AtomicU64>,
     /// Claims answer what is held too.
     pub(crate) ignores_held: Arc<AtomicBool>,
     pub(crate) next_due: Option<Duration>,
@@ -29,6 +33,12 @@ pub(crate) struct Bent {
     pub(crate) most_verdicts: usize,
     /// The most verdicts that one settlement had.
     pub(crate) largest: Arc<AtomicUsize>,
+    /// Settlements that begin a message alone wait while it is set.
+    pub(crate) alone_waits: Arc<AtomicBool>,
+    /// The next settlement that begins something is told that its session is lost, which lives.
+    pub(crate) loses: Arc<AtomicBool>,
+    /// What the next settlement does instead.
+    pub(crate) settles: Arc<Mutex<Option<Instead>>>,
     /// So many settlements with verdicts fail, having done nothing.
     pub(crate) settlements_fail: Arc<AtomicUsize>,
 }
@@ -38,16 +48,40 @@ impl Bent {
         Self {
             inner,
             renew_panics: Arc::default(),
+            renewals_fail: Arc::default(),
             claim_fails: Arc::default(),
             claims_wait: Arc::default(),
             hand_over: Arc::default(),
+            failed_releases: Arc::default(),
             ignores_held: Arc::default(),
             next_due: None,
             claims: Arc::default(),
             fails: Arc::default(),
             most_verdicts: usize::MAX,
             largest: Arc::default(),
+            alone_waits: Arc::default(),
+            loses: Arc::default(),
+            settles: Arc::default(),
             settlements_fail: Arc::default(),
+        }
+    }
+}
+
+/// What a settlement does instead.
+#[derive(Debug)]
+pub(crate) enum Instead {
+    Panics,
+    /// It never ends, and panics when it is dropped.
+    PanicsWhenDropped,
+}
+
+/// Panics when it is dropped.
+pub(crate) struct PanicsOnDrop;
+
+impl Drop for PanicsOnDrop {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            panic!("dropped half-way");
         }
     }
 }
@@ -65,6 +99,9 @@ impl OutboxStore for Bent {
         lease: Duration,
     ) -> Result<Ownership, StoreError> {
         assert!(!self.renew_panics.swap(false, Ordering::SeqCst), "the store panics");
+        if self.renewals_fail.load(Ordering::SeqCst) {
+            return Err(broken());
+        }
         let mut owned = self.inner.renew(me, epoch, lease).await?;
         if self.hand_over.load(Ordering::SeqCst) {
             owned.hand_over.clone_from(&owned.slots);
@@ -91,6 +128,21 @@ impl OutboxStore for Bent {
         Ok(claim)
     }
     async fn settle(&self, epoch: Epoch, settlement: &Settlement<'_>) -> Result<Fence, StoreError> {
+        let instead = self.settles.lock().unwrap().take();
+        match instead {
+            Some(Instead::Panics) => panic!("the store panics"),
+            Some(Instead::PanicsWhenDropped) => {
+                let _bomb = PanicsOnDrop;
+                std::future::pending::<()>().await;
+            }
+            None => {}
+        }
+        while settlement.begin.is_some_and(|batch| batch.alone) && self.alone_waits.load(Ordering::SeqCst) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        if settlement.begin.is_some() && self.loses.swap(false, Ordering::SeqCst) {
+            return Ok(Fence::Lost);
+        }
         self.largest.fetch_max(settlement.verdicts.len(), Ordering::SeqCst);
         if !settlement.verdicts.is_empty()
             && self
@@ -108,7 +160,13 @@ impl OutboxStore for Bent {
     }
     async fn release(&self, epoch: Epoch, slots: &[Slot]) -> Result<(), StoreError> {
         match self.hand_over.load(Ordering::SeqCst) {
-            true => Err(broken()),
+            true => {
+                // Time that is paused does not pass while there is always something to do.
+                if self.failed_releases.fetch_add(1, Ordering::SeqCst) > 1_000 {
+                    self.hand_over.store(false, Ordering::SeqCst);
+                }
+                Err(broken())
+            }
             false => self.inner.release(epoch, slots).await,
         }
     }

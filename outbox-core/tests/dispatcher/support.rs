@@ -295,9 +295,9 @@ pub(crate) async fn count(outbox: &MemoryOutbox, state: MessageState) -> u64 {
 
 /// Sends only as many messages as it got permits for; tells when one is waiting.
 pub(crate) struct Gated {
-    log: Recorder,
-    gate: Arc<Semaphore>,
-    waiting: Arc<Notify>,
+    pub(crate) log: Recorder,
+    pub(crate) gate: Arc<Semaphore>,
+    pub(crate) waiting: Arc<Notify>,
 }
 
 #[async_trait]

@@ -78,6 +78,8 @@ pub(super) struct Engine {
     restart: bool,
     /// The last claim found nothing and nothing was written since it started.
     quiet: bool,
+    /// A settlement that was written since the last claim started may have freed what is set aside.
+    freed: bool,
     /// Claims that failed in a row, and the last error of the store.
     claim_failures: u32,
     error: Option<Arc<StoreError>>,
@@ -134,6 +136,7 @@ impl Engine {
             claim_is_stale: false,
             restart: true,
             quiet: false,
+            freed: false,
             claim_failures: 0,
             error: None,
             write: None,
@@ -312,3 +315,4 @@ impl Engine {
         self.poll.now();
     }
 }
+        self.freed = false;

@@ -22,6 +22,7 @@ impl Engine {
         self.claim_is_stale = false;
         self.claims += 1;
         self.quiet = true;
+        self.freed = false;
         let number = self.claims;
         let restart = self.restart;
         let parts = Arc::clone(&self.parts);
@@ -64,6 +65,7 @@ impl Engine {
                         _ => self.poll.found(more),
                     }
                 }
+                self.look_for_what_was_freed();
             }
             Err(error) => {
                 self.quiet = false;
@@ -74,6 +76,13 @@ impl Engine {
                 self.error = Some(Arc::new(error));
                 self.poll.failed();
             }
+        }
+    }
+
+    /// Looks again, without waiting out the poll, where a settlement freed what the last claim may not have seen.
+    pub(super) fn look_for_what_was_freed(&mut self) {
+        if self.freed && !self.claiming && self.ledger.in_flight() == 0 {
+            self.poll.found(true);
         }
     }
 

@@ -106,11 +106,9 @@ impl Engine {
                 self.pulse.renew_now.notify_one();
             }
         }
-        // Without waiting out the poll; one that drains ends by a look that comes after its last write.
-        let must_look = write.judged.frees || self.until == Until::Drained;
-        if must_look && !self.claiming && self.ledger.in_flight() == 0 {
-            self.poll.found(true);
-        }
+        // One that drains ends by a look that comes after its last write.
+        self.freed |= write.judged.frees || self.until == Until::Drained;
+        self.look_for_what_was_freed();
     }
 
     /// Leaves half of the verdicts for later, so that what was too much for the store's deadline fits in the end. The
