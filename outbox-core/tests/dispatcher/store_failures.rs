@@ -35,16 +35,27 @@ async fn what_a_person_discards_is_not_sent_when_a_failed_claim_reads_again_from
     assert_eq!(log.delivered_texts(), ["0", "10"]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn draining_ends_with_the_error_of_a_store_that_stays_unreachable() {
     let outbox = MemoryOutbox::new();
     let recorder = Recorder::accepting();
     let route = || Route::topic("o", InBatches(recorder.clone()));
-    // The claims alone, while the session is renewed; and everything at once, but for the first renewal.
-    let store = Bent::new(outbox.clone());
-    store.fails.store(true, Ordering::SeqCst);
-    let end = tokio::time::timeout(PATIENCE, dispatcher(store, quick(), vec![route()]).drain()).await;
-    assert!(matches!(end, Ok(Err(DispatchError::Store(_)))), "{end:?}");
+    // The claims alone, while the session is renewed; and everything at once, but for the first renewal: then
+    // the claims end with their deadline, and the lease before they have failed often.
+    for everything in [false, true] {
+        let store = Bent::new(outbox.clone());
+        match everything {
+            false => store.fails.store(true, Ordering::SeqCst),
+            true => store.claims_wait.store(true, Ordering::SeqCst),
+        }
+        let (claims, renewals_fail) = (Arc::clone(&store.claims), Arc::clone(&store.renewals_fail));
+        let dispatcher = dispatcher(store, quick(), vec![route()]);
+        let drain = tokio::spawn(async move { dispatcher.drain().await });
+        until("a claim begins", || claims.load(Ordering::SeqCst) > 0).await;
+        renewals_fail.store(everything, Ordering::SeqCst);
+        let end = tokio::time::timeout(PATIENCE, drain).await.map(Result::unwrap);
+        assert!(matches!(end, Ok(Err(DispatchError::Store(_)))), "{everything}: {end:?}");
+    }
 }
 
 #[tokio::test]

@@ -200,7 +200,10 @@ impl Engine {
         }
         let lease = self.lease.borrow();
         match (&lease.error, lease.epoch) {
-            (Some(error), None) => return Some(Err(DispatchError::Store(Arc::clone(error)))),
+            // Without a lease nothing is asked any more that could fail so often.
+            (Some(error), epoch) if epoch.is_none() || Instant::now() >= lease.until => {
+                return Some(Err(DispatchError::Store(Arc::clone(error))));
+            }
             (_, Some(_)) if lease.slots.is_empty() => return Some(Err(DispatchError::NotOwner)),
             _ => {}
         }
