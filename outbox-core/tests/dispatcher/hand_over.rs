@@ -92,3 +92,18 @@ async fn a_backlog_does_not_keep_a_slot_from_being_handed_over() {
     let delivered = delivered_at_release.lock().unwrap().expect("it was handed over");
     assert!(delivered < 1_000, "only after {delivered} messages of the other slot");
 }
+
+#[tokio::test(start_paused = true)]
+async fn giving_slots_back_is_not_tried_in_a_tight_loop_while_it_fails() {
+    let store = Bent::new(MemoryOutbox::new());
+    let route = Route::topic("o", InBatches(Recorder::accepting()));
+    let settings = Settings { lease: Duration::from_secs(30), ..quick() };
+    let running = start(&dispatcher(store.clone(), settings, vec![route]));
+    until("it looks", || store.claims.load(Ordering::SeqCst) > 0).await;
+    store.hand_over.store(true, Ordering::SeqCst);
+    let failed = || store.failed_releases.load(Ordering::SeqCst);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert!((1..=10).contains(&failed()), "{} tries in a minute", failed());
+    store.hand_over.store(false, Ordering::SeqCst);
+    running.stop().await.unwrap();
+}

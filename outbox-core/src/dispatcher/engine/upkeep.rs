@@ -49,11 +49,13 @@ impl Engine {
     }
 
     pub(super) fn handed_over(&mut self, answer: Result<(), StoreError>) {
-        if let Err(error) = answer {
-            warn!(error = %chain(&error), "slots could not be handed over; will be tried again");
+        // `handing_over` stays set until a renewal says what is owned now: at once, or after a failure when it is its turn.
+        match answer {
+            Ok(()) => self.pulse.renew_now.notify_one(),
+            Err(error) => {
+                warn!(error = %chain(&error), "slots could not be handed over; will be tried again")
+            }
         }
-        // `handing_over` stays set until the renewal says what is owned now.
-        self.pulse.renew_now.notify_one();
     }
 
     pub(super) fn tidied(&mut self, answer: Result<u64, StoreError>) {
