@@ -397,8 +397,9 @@ pub enum Fence {
     /// it read before (its server may have lost it in a crash): verdicts and ended batches were written, the next
     /// batch was not begun. Forget what is not in flight and claim with `restart`.
     Changed,
-    /// The session is fenced, or does not own the slots of the places: nothing was written. The next renewal gives a
-    /// new epoch, so that what the journal lists is taken over and marked.
+    /// The session is fenced, or does not own the slots of the places: nothing was written. The dispatcher gives it up,
+    /// as by [`release`](OutboxStore::release), and renews without an epoch, so that what the journal lists is taken over
+    /// and marked.
     Lost,
 }
 

@@ -1,6 +1,6 @@
 //! Keeps the session alive and says how long it surely holds.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
@@ -59,22 +59,35 @@ pub(super) async fn lapsed(lease: &mut watch::Receiver<Lease>, epoch: Epoch) {
 /// Signs of life of the dispatcher's loop: a session whose loop hangs must not be renewed for ever.
 #[derive(Debug)]
 pub(super) struct Pulse {
-    last: std::sync::Mutex<Instant>,
+    last: Mutex<Instant>,
     /// Asks for a renewal now.
     pub(super) renew_now: Notify,
+    /// The last session that was said to be lost.
+    over: Mutex<Option<Epoch>>,
 }
 
 impl Pulse {
     pub(super) fn new() -> Self {
-        Self { last: std::sync::Mutex::new(Instant::now()), renew_now: Notify::new() }
+        Self { last: Mutex::new(Instant::now()), renew_now: Notify::new(), over: Mutex::default() }
     }
 
     pub(super) fn beat(&self) {
-        *self.last.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Instant::now();
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    /// `epoch` is over, and another session must be had: also where it lives, since what it has in flight would go out
+    /// again without a mark.
+    pub(super) fn start_over(&self, epoch: Epoch) {
+        *self.over.lock().unwrap_or_else(PoisonError::into_inner) = Some(epoch);
+        self.renew_now.notify_one();
+    }
+
+    pub(super) fn is_over(&self, epoch: Epoch) -> bool {
+        *self.over.lock().unwrap_or_else(PoisonError::into_inner) == Some(epoch)
     }
 
     fn age(&self) -> Duration {
-        self.last.lock().unwrap_or_else(std::sync::PoisonError::into_inner).elapsed()
+        self.last.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
     }
 }
 
@@ -97,14 +110,21 @@ pub(super) async fn keep(
             wait = soon;
         } else {
             let asked = Instant::now();
-            let epoch = lease.borrow().epoch;
+            let before = lease.borrow().clone();
+            let epoch = before.epoch.filter(|epoch| !pulse.is_over(*epoch));
+            if let Some(over) = before.epoch.filter(|_| epoch.is_none()) {
+                // So that the next one need not wait until its lease has run out, should it live still.
+                let release = async || store.release(over, &before.slots).await;
+                if let Err(error) = guarded("release", deadline, release).await {
+                    warn!(dispatcher = %me.name, error = %super::chain(&error), "a lost session could not be given back");
+                }
+            }
             match guarded("renew", deadline, async || store.renew(&me, epoch, lease_for).await).await {
                 Ok(owned) => {
                     if owned.slots.is_empty() {
                         // Standing by: a free slot should not wait for long.
                         wait = soon.max(Duration::from_millis(50));
                     }
-                    let before = lease.borrow().clone();
                     if before.epoch != Some(owned.epoch) || before.slots != owned.slots {
                         info!(dispatcher = %me.name, epoch = %owned.epoch, slots = owned.slots.len(), "session");
                     }

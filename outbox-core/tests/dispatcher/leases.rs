@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use outbox_core::*;
 
+use crate::bent::*;
 use crate::support::*;
 
 #[tokio::test]
@@ -219,4 +220,25 @@ async fn a_slot_is_handed_over_without_doubt_and_without_waiting_for_the_lease()
     assert!(rest.seen().iter().all(|seen| !seen.in_doubt));
     first.stop().await.unwrap();
     second.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_session_that_is_said_to_be_lost_is_not_gone_on_with_although_it_lives() {
+    let outbox = MemoryOutbox::new();
+    let store = Bent::new(outbox.clone());
+    let (transport, log, gate, waiting) = gated();
+    let settings = Settings { lease: Duration::from_secs(60), ..quick() };
+    let running = start(&dispatcher(store.clone(), settings, vec![Route::topic("orders", transport)]));
+    commit(&outbox, &[message("orders", None, 0)]).await;
+    waiting.notified().await;
+    store.loses.store(true, Ordering::SeqCst);
+    commit(&outbox, &[message("orders", None, 1)]).await;
+    // It was in flight when its session ended, and goes out again.
+    waiting.notified().await;
+    gate.add_permits(2);
+    log.wait_for(2).await;
+    running.stop().await.unwrap();
+    let in_doubt: Vec<_> = log.seen().into_iter().map(|seen| (seen.text, seen.in_doubt)).collect();
+    assert!(in_doubt.contains(&("0".to_owned(), true)), "it may have arrived before: {in_doubt:?}");
+    assert!(in_doubt.contains(&("1".to_owned(), false)), "it was never begun: {in_doubt:?}");
 }

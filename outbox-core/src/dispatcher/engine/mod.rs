@@ -293,6 +293,9 @@ impl Engine {
 
     fn lease_changed(&mut self) {
         let lease = self.lease.borrow_and_update().clone();
+        if lease.epoch.is_some_and(|epoch| self.pulse.is_over(epoch)) {
+            return;
+        }
         self.handing_over = false;
         let before = std::mem::replace(&mut self.readable, lease.readable());
         if lease.epoch != self.epoch && lease.epoch.is_some() {

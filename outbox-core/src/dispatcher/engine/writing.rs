@@ -102,8 +102,10 @@ impl Engine {
             }
             Fence::Lost => {
                 warn!(dispatcher = %self.parts.name, epoch = ?self.epoch, "the session was fenced: starting over");
+                if let Some(epoch) = self.epoch {
+                    self.pulse.start_over(epoch);
+                }
                 self.reset(None);
-                self.pulse.renew_now.notify_one();
             }
         }
         // One that drains ends by a look that comes after its last write.
