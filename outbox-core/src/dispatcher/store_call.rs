@@ -1,6 +1,6 @@
 //! A call to the store: every one has a deadline, and a panic of the store is an error like any other.
 
-use std::panic::AssertUnwindSafe;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -23,5 +23,12 @@ pub(super) async fn guarded<T>(
             Err(StoreError::new(StoreErrorKind::Unavailable, text))
         }
         Err(_panic) => Err(StoreError::new(StoreErrorKind::Other, format!("the store panicked in {what}"))),
+    }
+}
+
+/// Drops a call half-way, which a store may take as badly as being polled.
+pub(super) fn give_up<T>(call: Option<T>) {
+    if catch_unwind(AssertUnwindSafe(|| drop(call))).is_err() {
+        tracing::warn!("the store panicked when a call to it was given up");
     }
 }

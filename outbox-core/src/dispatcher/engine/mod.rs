@@ -19,7 +19,7 @@ use super::lease_keeper::{Lease, Pulse, keep};
 use super::leased::Parts;
 use super::ledger::{ANSWER_SOON, Judged, Ledger, Plan};
 use super::poll::Poll;
-use super::store_call::guarded;
+use super::store_call::{give_up, guarded};
 use super::{DispatchError, DispatchSummary, after, chain};
 use crate::wake_up::Listener;
 use crate::{Claim, DispatcherId, Epoch, Fence, Slot, StoreError};
@@ -220,7 +220,7 @@ impl Engine {
     /// Gives everything back. What is in flight by now is dropped, and in doubt for a successor.
     async fn leave(mut self, end: Result<(), DispatchError>) -> Result<DispatchSummary, DispatchError> {
         self.keeper.shutdown().await;
-        self.settling = None;
+        give_up(self.settling.take());
         self.tasks.shutdown().await;
         let lease = self.lease.borrow().clone();
         if let Some(epoch) = lease.epoch {
@@ -310,7 +310,7 @@ impl Engine {
     fn reset(&mut self, epoch: Option<Epoch>) {
         self.epoch = epoch;
         self.tasks = JoinSet::new();
-        self.settling = None;
+        give_up(self.settling.take());
         self.ledger.reset();
         self.claiming = false;
         self.restart = true;
