@@ -3,7 +3,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use outbox_core::*;
+use tokio::sync::{Notify, Semaphore};
 
+use crate::bent::*;
 use crate::support::*;
 
 /// Panics whenever the poison is in the batch, before anything is recorded.
@@ -96,4 +98,58 @@ async fn a_message_that_kills_its_process_ends_as_a_dead_letter_after_five_death
     assert_eq!(count(&outbox, MessageState::Dead).await, 1);
     log.wait_for(6).await;
     assert!(log.delivered().iter().all(|seen| seen.attempt == 1), "the neighbours spent nothing");
+}
+
+/// Delivers with whatever session comes, and dies of it.
+async fn die_of_all(outbox: &MemoryOutbox) {
+    let owned = outbox.renew(&DispatcherId::new("dies"), None, Duration::ZERO).await.unwrap();
+    let request = ClaimRequest {
+        epoch: owned.epoch,
+        slots: &owned.slots,
+        wants: &|_| true,
+        held: &HeldPlaces::default(),
+        restart: true,
+        limit: 100,
+        max_bytes: 1_000,
+    };
+    let claim = outbox.claim(&request).await.unwrap();
+    let places = claim.messages.iter().map(|claimed| claimed.place).collect();
+    let batch = Batch { number: BatchNo(1), places, alone: false };
+    let settlement = Settlement { begin: Some(&batch), ..Settlement::default() };
+    assert_eq!(outbox.settle(owned.epoch, &settlement).await.unwrap(), Fence::Held);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_goes_out_beside_a_suspect_although_a_claim_brings_more_while_it_is_begun() {
+    let outbox = MemoryOutbox::new();
+    commit(&outbox, &[message("orders", None, "suspect")]).await;
+    for _ in 0..Tally::ALONE_FROM {
+        die_of_all(&outbox).await;
+    }
+    let store = Bent::new(outbox.clone());
+    store.alone_waits.store(true, Ordering::SeqCst);
+    let log = Recorder::accepting();
+    let (gate, waiting) = (Arc::new(Semaphore::new(0)), Arc::new(Notify::new()));
+    let transport = Gated { log: log.clone(), gate: Arc::clone(&gate), waiting: Arc::clone(&waiting) };
+    let settings = Settings { batch: 2, lease: Duration::from_secs(30), ..quick() };
+    let other = Recorder::accepting();
+    let routes = vec![
+        Route::topic("orders", PerMessage::new(1, transport)),
+        Route::topic("mail", InBatches(other.clone())),
+    ];
+    let running = start(&dispatcher(store.clone(), settings, routes));
+    until("it looks", || store.claims.load(Ordering::SeqCst) > 0).await;
+    // One is judged as soon as it is read, and the other could go.
+    commit(&outbox, &[message("nowhere", None, "no route"), message("mail", None, "other")]).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(count(&outbox, MessageState::Behind).await, 0, "the settlement has not come to an end");
+    store.alone_waits.store(false, Ordering::SeqCst);
+    waiting.notified().await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(count(&outbox, MessageState::Behind).await, 1, "verdicts are written meanwhile");
+    assert_eq!(other.seen(), [], "the suspect is still in flight");
+    gate.add_permits(1);
+    log.wait_for(1).await;
+    other.wait_for(1).await;
+    running.stop().await.unwrap();
 }

@@ -315,10 +315,10 @@ impl Engine {
         self.claiming = false;
         self.restart = true;
         self.quiet = false;
+        self.freed = false;
         self.write = None;
         self.tidying = false;
         self.handing_over = false;
         self.poll.now();
     }
 }
-        self.freed = false;
