@@ -39,6 +39,8 @@ pub(super) async fn settle(
         |(place, verdict): &(Place, Verdict)| is_fresh(place) && matches!(verdict, Verdict::Delivered { .. });
     let fresh: Vec<&(Place, Verdict)> =
         settlement.verdicts.iter().filter(|verdict| delivered_fresh(verdict)).collect();
+    // Whether a row was not where it lay.
+    let mut moved = false;
     if fresh.len() == settlement.verdicts.len() {
         let mut work = own.statements().await?;
         let settled = settle_delivered(&mut work, sql, by, settlement, &fresh).await?;
@@ -46,16 +48,24 @@ pub(super) async fn settle(
         match settled {
             None => return Ok(Fence::Lost),
             Some(settled) if settled.all => return Ok(settled.fence),
-            // A row was not where it lay: what was written is right, the rest takes more.
-            Some(_) => {}
+            // What was written is right, the rest takes more.
+            Some(_) => moved = true,
         }
     }
     let mut tx = own.transaction().await?;
-    let Some(settled) = settle_delivered(&mut tx, sql, by, settlement, &fresh).await? else {
-        tx.rollback().await?;
-        return Ok(Fence::Lost);
+    let settled = loop {
+        let here = if moved { &[] } else { fresh.as_slice() };
+        match settle_delivered(&mut tx, sql, by, settlement, here).await? {
+            None => {
+                tx.rollback().await?;
+                return Ok(Fence::Lost);
+            }
+            Some(settled) if settled.all => break settled,
+            // Once more, without them: the batches end.
+            Some(_) => moved = true,
+        }
     };
-    let is_left = |place: &Place| !is_fresh(place) || !settled.all;
+    let is_left = |place: &Place| !is_fresh(place) || moved;
     delivered(&mut tx, sql, by.history, settled.now, settlement.verdicts, is_left).await?;
     let others = settlement
         .verdicts
@@ -87,8 +97,8 @@ struct Settled {
     now: i64,
 }
 
-/// Deletes `delivered`, fresh messages of `settlement`, ends its batches and begins the next one, in one statement.
-/// `None` when the session was fenced: nothing was written.
+/// Deletes `delivered`, fresh messages of `settlement`, ends its batches if all of these were where they lay, and begins
+/// the next one, in one statement. `None` when the session was fenced: nothing was written.
 async fn settle_delivered(
     connection: &mut PgConnection,
     sql: &Statements,
@@ -110,11 +120,17 @@ async fn settle_delivered(
         .bind(next.map(places))
         .bind(by.changes);
     let settle = if by.history { settle.bind(receipts(delivered)) } else { settle };
-    let Some(row) = settle.fetch_optional(connection).await? else { return Ok(None) };
+    let Some(row) = settle.fetch_optional(&mut *connection).await? else { return Ok(None) };
     let unchanged: bool = row.try_get(0)?;
     let deleted: i64 = row.try_get(1)?;
     let Micros(now) = row.try_get(2)?;
-    let fence = if unchanged || next.is_none() { Fence::Held } else { Fence::Changed };
+    let fence = match next.filter(|_| !unchanged) {
+        None => Fence::Held,
+        Some(batch) => {
+            sql.unbegin.query().bind(by.epoch.0).bind(batch.number.0).execute(connection).await?;
+            Fence::Changed
+        }
+    };
     Ok(Some(Settled { fence, all: usize::try_from(deleted) == Ok(delivered.len()), now }))
 }
 

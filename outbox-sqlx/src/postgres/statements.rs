@@ -48,8 +48,7 @@ statements! {
     places_of_states promote raise_changes record_discard record_redrive redrivable redrive_dead
     renew_session schema_exists schema_version server set_aside_again set_aside_fresh settle_delivered
     settle_delivered_noted settled_places start_anew standing take_slots tidy_acts tidy_history tidy_idempotency
-    tidy_inbox
-    unblocked_keys wait_behind
+    tidy_inbox unbegin unblocked_keys wait_behind
 }
 
 /// A statement, ready to run.

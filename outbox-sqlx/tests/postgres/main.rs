@@ -12,6 +12,7 @@ mod plain_sql;
 mod plans;
 mod reading;
 mod schema;
+mod settling;
 mod silent;
 mod slots;
 mod upgrade;

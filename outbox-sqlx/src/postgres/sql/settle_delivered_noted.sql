@@ -25,20 +25,18 @@ noted AS (
         g.created_at, clock_timestamp()
     FROM gone AS g
 ),
+counted AS MATERIALIZED (
+    SELECT count(*) AS gone FROM gone
+),
+-- Not before every message is gone: what is left is written next, and until then a successor has to know of it.
 ended AS (
     DELETE FROM outbox_journal AS j
-    USING held
-    WHERE j.epoch = $1 AND j.batch_no = ANY ($5)
-),
--- An earlier try, whose answer was lost, may have begun what is not begun now.
-unbegun AS (
-    DELETE FROM outbox_journal AS j
-    USING held
-    WHERE j.epoch = $1 AND j.batch_no = $6 AND NOT held.unchanged
+    USING held, counted
+    WHERE j.epoch = $1 AND j.batch_no = ANY ($5) AND counted.gone = cardinality($4::bigint[])
 ),
 begun AS (
     INSERT INTO outbox_journal (epoch, batch_no, alone, places)
-    SELECT $1, $6, $7::boolean, $8::bigint[] FROM held WHERE held.unchanged AND $6 IS NOT NULL
+    SELECT $1, $6::bigint, $7::boolean, $8::bigint[] FROM held WHERE held.unchanged AND $6 IS NOT NULL
     ON CONFLICT (batch_no, epoch) DO UPDATE SET alone = excluded.alone, places = excluded.places
 )
-SELECT held.unchanged, (SELECT count(*) FROM gone), clock_timestamp() FROM held
+SELECT held.unchanged, counted.gone, clock_timestamp() FROM held, counted
