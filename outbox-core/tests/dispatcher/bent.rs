@@ -29,6 +29,8 @@ pub(crate) struct Bent {
     pub(crate) next_due: Option<Duration>,
     pub(crate) claims: Arc<AtomicU64>,
     pub(crate) fails: Arc<AtomicBool>,
+    /// A claim that asks for more messages never ends.
+    pub(crate) most_claimed: usize,
     /// A settlement with more verdicts never ends.
     pub(crate) most_verdicts: usize,
     /// The most verdicts that one settlement had.
@@ -57,6 +59,7 @@ impl Bent {
             next_due: None,
             claims: Arc::default(),
             fails: Arc::default(),
+            most_claimed: usize::MAX,
             most_verdicts: usize::MAX,
             largest: Arc::default(),
             alone_waits: Arc::default(),
@@ -112,6 +115,10 @@ impl OutboxStore for Bent {
         self.claims.fetch_add(1, Ordering::SeqCst);
         while self.claims_wait.load(Ordering::SeqCst) {
             tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        if request.limit > self.most_claimed {
+            // Too much for the deadline.
+            std::future::pending::<()>().await;
         }
         if self.claim_fails.swap(false, Ordering::SeqCst) || self.fails.load(Ordering::SeqCst) {
             return Err(broken());

@@ -84,3 +84,15 @@ async fn a_long_line_is_set_aside_in_parts_that_the_store_can_write_within_its_d
     assert!(store.largest.load(Ordering::SeqCst) <= 700, "what waits to be written is bounded");
     running.stop().await.unwrap();
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_backlog_is_read_in_parts_that_the_store_can_send_within_its_deadline() {
+    let outbox = MemoryOutbox::new();
+    commit(&outbox, &(0..1_500).map(|n| message("orders", Some("k"), n)).collect::<Vec<_>>()).await;
+    let store = Bent { most_claimed: 7, ..Bent::new(outbox.clone()) };
+    let log = Recorder::accepting();
+    let route = || Route::topic("orders", InBatches(log.clone()));
+    let summary = dispatcher(store, quick(), vec![route()]).drain().await.unwrap();
+    assert_eq!(summary.delivered, 1_500);
+    log.assert_order();
+}

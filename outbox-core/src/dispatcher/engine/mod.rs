@@ -82,6 +82,8 @@ pub(super) struct Engine {
     freed: bool,
     /// Claims that failed in a row, and the last error of the store.
     claim_failures: u32,
+    /// The most messages of one claim: fewer after each that failed, since it may have been too much for the deadline.
+    most_claimed: usize,
     error: Option<Arc<StoreError>>,
 
     write: Option<Write>,
@@ -138,6 +140,7 @@ impl Engine {
             quiet: false,
             freed: false,
             claim_failures: 0,
+            most_claimed: usize::MAX,
             error: None,
             write: None,
             write_again_at: Instant::now(),

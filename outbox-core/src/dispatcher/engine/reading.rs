@@ -17,6 +17,7 @@ impl Engine {
         else {
             return;
         };
+        let limit = limit.min(self.most_claimed);
         self.claiming = true;
         self.poll.looks();
         self.claim_is_stale = false;
@@ -54,6 +55,8 @@ impl Engine {
             Ok(claim) => {
                 self.restart = false;
                 self.claim_failures = 0;
+                // Slowly, since each claim that is too much costs a deadline.
+                self.most_claimed = self.most_claimed.saturating_add((self.most_claimed / 16).max(1));
                 if claim.messages.is_empty() && !claim.more {
                     self.poll.empty(claim.next_due);
                 } else {
@@ -72,7 +75,8 @@ impl Engine {
                 // What the claim would have brought may be gone from the store's reading state.
                 self.restart = true;
                 self.claim_failures = self.claim_failures.saturating_add(1);
-                warn!(error = %chain(&error), "claim failed; will be tried again");
+                self.most_claimed = (limit / 2).max(1);
+                warn!(error = %chain(&error), "claim failed; will be tried again, with fewer messages");
                 self.error = Some(Arc::new(error));
                 self.poll.failed();
             }
