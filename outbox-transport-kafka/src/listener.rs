@@ -11,14 +11,13 @@ use rdkafka::message::{DeliveryResult, Message};
 use rdkafka::producer::ProducerContext;
 use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{ClientContext, Statistics};
-use serde::Deserialize;
 use tokio::sync::watch;
 use tracing::{debug, warn};
 
 use crate::arrivals::{Seen, Ticket};
 use crate::classify::{Class, class_of, reported};
 use crate::config::StatisticsHook;
-use crate::counts::{Counts, Report};
+use crate::counts::{Counts, Report, Sent};
 use crate::health::{Heard, hung_up};
 
 pub(crate) struct Listener {
@@ -109,12 +108,8 @@ impl ClientContext for Listener {
     }
 
     fn stats_raw(&self, json: &[u8]) {
-        #[derive(Deserialize)]
-        struct Sent {
-            txmsgs: u64,
-        }
-        if let Ok(Sent { txmsgs }) = serde_json::from_slice(json) {
-            self.counts.sent(txmsgs);
+        if let Ok(sent) = serde_json::from_slice::<Sent>(json) {
+            self.counts.sent(sent);
         }
         self.tell_statistics(json);
     }

@@ -73,7 +73,9 @@ impl Producer {
         queued.partition = to.partition;
         queued.key = key;
         queued.payload = record.value.as_deref();
-        self.client.context().counts().queued();
+        if !self.client.context().counts().queued() {
+            return Err(RDKafkaErrorCode::Fatal);
+        }
         self.client.send(queued).map_err(|(error, _)| {
             self.client.context().counts().not_queued();
             let KafkaError::MessageProduction(code) = error else {

@@ -114,6 +114,9 @@ fn refusal(name: &str, value: &str) -> Option<&'static str> {
         "message.timeout.ms" => Some("use `delivery_timeout`, after which a batch ends as a whole"),
         "retries" => Some("the delivery timeout alone limits how long a record is tried; leave it out"),
         "statistics.interval.ms" => Some("use `statistics`, which takes the interval and what to call"),
+        "client.id" if value.contains(['"', '\\']) || value.contains(char::is_control) => Some(
+            "librdkafka writes it into its statistics as it is, and they could not be read; use plain text",
+        ),
         "transactional.id" => Some("the transport makes no Kafka transactions; leave it out"),
         "test.mock.num.brokers" => {
             Some("each producer would get brokers of its own; start a `MockCluster` and give its address")
@@ -190,6 +193,7 @@ mod tests {
             ("message.timeout.ms", "300000", "delivery_timeout"),
             ("delivery.timeout.ms", "300000", "delivery_timeout"),
             ("retries", "3", "timeout"),
+            ("client.id", "the \"shop\"", "plain text"),
             ("transactional.id", "orders", "transactions"),
             ("statistics.interval.ms", "1000", "statistics"),
             ("test.mock.num.brokers", "1", "MockCluster"),
