@@ -21,6 +21,8 @@ pub(crate) enum Class {
     Refused,
     /// It may have been appended.
     Ambiguous,
+    /// A later one was acknowledged instead of it, which librdkafka takes for an acknowledgement of both.
+    Passed,
     /// It was taken back from the queue; the producer's count of what it sent tells whether it had left before.
     TakenBack,
     /// The queue is full: wait, and try the same again.
@@ -39,7 +41,8 @@ pub(crate) const WITHOUT_TOPIC: Duration = Duration::from_secs(5);
 /// Each code with its class and the reason, which is also what a person reads in the message's failures.
 const TABLE: &[(Code, Class, &str)] = {
     use Class::{
-        Ambiguous, Full, NoTopic, Permanent, ProducerEnded, Refused, TakenBack, Transient, Unavailable,
+        Ambiguous, Full, NoTopic, Passed, Permanent, ProducerEnded, Refused, TakenBack, Transient,
+        Unavailable,
     };
     &[
         // Said at once, when the record is queued.
@@ -151,7 +154,7 @@ const TABLE: &[(Code, Class, &str)] = {
         (Code::Fenced, Ambiguous, "the broker knows a newer producer"),
         (Code::UnknownProducerId, Ambiguous, "the broker has forgotten the producer"),
         (Code::InvalidProducerIdMapping, Ambiguous, "the broker has forgotten the producer"),
-        (Code::Inconsistent, Ambiguous, "the producer's sequence is lost"),
+        (Code::Inconsistent, Passed, "only a later set of records of its partition was acknowledged"),
         (Code::GaplessGuarantee, TakenBack, "an earlier record of the partition failed"),
         (Code::InvalidRequiredAcks, Transient, "the broker refuses `acks`"),
     ]
@@ -179,7 +182,7 @@ pub(crate) fn outcome_of(code: Code, attempt: u32) -> Outcome {
         Class::Transient => Outcome::Transient { retry_after: None, error },
         Class::Unavailable => Outcome::Unavailable { retry_after: None, error },
         Class::Full | Class::ProducerEnded => Outcome::NotSent,
-        Class::Ambiguous | Class::TakenBack => Outcome::Ambiguous { error },
+        Class::Ambiguous | Class::Passed | Class::TakenBack => Outcome::Ambiguous { error },
     }
 }
 

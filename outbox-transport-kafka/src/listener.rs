@@ -10,7 +10,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::{DeliveryResult, Message};
 use rdkafka::producer::ProducerContext;
 use rdkafka::types::RDKafkaErrorCode;
-use rdkafka::{ClientContext, Statistics};
+use rdkafka::{ClientContext, Offset, Statistics};
 use tokio::sync::watch;
 use tracing::{debug, warn};
 
@@ -120,6 +120,11 @@ impl ProducerContext for Listener {
 
     fn delivery(&self, result: &DeliveryResult<'_>, ticket: Box<Ticket>) {
         let seen = match result {
+            // No broker gave it a place. librdkafka takes it for acknowledged since a later set of its partition was;
+            // but a broker that does not know the producer takes the later set also without this one.
+            Ok(message) if Offset::from_raw(message.offset()) == Offset::Invalid => {
+                Seen::Failed(RDKafkaErrorCode::Inconsistent)
+            }
             Ok(message) => {
                 self.heard.acknowledged();
                 let offset = Some(message.offset()).filter(|offset| *offset >= 0);
@@ -133,7 +138,7 @@ impl ProducerContext for Listener {
         let report = match seen {
             Seen::Delivered { .. } | Seen::Failed(RDKafkaErrorCode::PurgeInflight) => Report::Left,
             Seen::Failed(code) => match class_of(code) {
-                Class::Refused => Report::Left,
+                Class::Refused | Class::Passed => Report::Left,
                 Class::TakenBack | Class::Ambiguous => Report::Open,
                 _ => Report::Stayed,
             },

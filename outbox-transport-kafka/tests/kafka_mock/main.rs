@@ -5,5 +5,6 @@ mod support;
 
 mod cluster;
 mod conformance;
+mod doubt;
 mod faults;
 mod outcomes;
