@@ -1,6 +1,7 @@
 //! [`Arrivals`]: how delivery reports reach the call that waits for them.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use rdkafka::types::RDKafkaErrorCode;
 use tokio::sync::Notify;
@@ -25,11 +26,13 @@ pub(crate) struct Arrival {
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Seen {
     /// The brokers have it. A record that a retry found already there has no offset.
-    Delivered {
-        partition: i32,
-        offset: Option<i64>,
+    Delivered { partition: i32, offset: Option<i64> },
+    Failed {
+        code: RDKafkaErrorCode,
+        /// Since it was queued its producer lost the answer to something, so an earlier try of it may have been
+        /// appended, whatever became of the last one.
+        doubt: bool,
     },
-    Failed(RDKafkaErrorCode),
 }
 
 impl Arrivals {
@@ -59,11 +62,13 @@ impl Arrivals {
 pub(crate) struct Ticket {
     arrivals: Arc<Arrivals>,
     index: usize,
+    /// When it was about to be queued.
+    pub(crate) queued: Instant,
 }
 
 impl Ticket {
     pub(crate) fn new(arrivals: &Arc<Arrivals>, index: usize) -> Self {
-        Self { arrivals: Arc::clone(arrivals), index }
+        Self { arrivals: Arc::clone(arrivals), index, queued: Instant::now() }
     }
 
     pub(crate) fn came(self, producer: u64, seen: Seen) {

@@ -37,8 +37,8 @@ pub(crate) struct Call<'a> {
     /// Refused together with others, and the one that is being sent alone.
     refused: Vec<usize>,
     alone: Option<usize>,
-    /// Taken back from the queue of this producer.
-    taken_back: Vec<(usize, Arc<Producer>)>,
+    /// Taken back from the queue of this producer, and whether an earlier try may have been appended.
+    taken_back: Vec<(usize, Arc<Producer>, bool)>,
     until: Instant,
     expired: bool,
 }
@@ -201,17 +201,22 @@ impl<'a> Call<'a> {
                     );
                     self.runs.delivered(index, number);
                 }
-                Seen::Failed(code) => self.failed(index, &producer, code),
+                Seen::Failed { code, doubt } => self.failed(index, &producer, code, doubt),
             }
         }
     }
 
-    fn failed(&mut self, index: usize, producer: &Arc<Producer>, code: Code) {
+    fn failed(&mut self, index: usize, producer: &Arc<Producer>, code: Code, doubt: bool) {
         match class_of(code) {
             Class::TakenBack => {
                 // Whoever it was that took it back: nothing may go out behind it.
                 producer.retire();
-                self.taken_back.push((index, Arc::clone(producer)));
+                self.taken_back.push((index, Arc::clone(producer), doubt));
+            }
+            class if doubt && !matches!(class, Class::Ambiguous | Class::Passed) => {
+                let error = appended_before(code);
+                self.report.record(&self.batch[index], Outcome::Ambiguous { error });
+                self.runs.failed(index);
             }
             Class::Refused if self.alone != Some(index) => self.refused.push(index),
             class => {
@@ -250,18 +255,23 @@ impl<'a> Call<'a> {
     async fn look_into_what_was_taken_back(&mut self) {
         // Should this be dropped while it waits, they stay in doubt.
         let mut taken_back = std::mem::take(&mut self.taken_back);
-        taken_back.sort_unstable_by_key(|(index, _)| *index);
+        taken_back.sort_unstable_by_key(|(index, ..)| *index);
         let mut verdicts: Vec<(u64, bool)> = Vec::new();
-        for (_, producer) in &taken_back {
-            if verdicts.iter().all(|(number, _)| *number != producer.number) {
+        for (_, producer, doubt) in &taken_back {
+            if *doubt && verdicts.iter().all(|(number, _)| *number != producer.number) {
                 verdicts.push((producer.number, producer.may_have_left(AFTERWARDS).await));
             }
         }
-        for (index, producer) in taken_back {
-            let left = verdicts.iter().any(|(number, left)| *number == producer.number && *left);
+        for (index, producer, doubt) in taken_back {
+            let left = doubt && verdicts.iter().any(|(number, left)| *number == producer.number && *left);
             let delivery = &self.batch[index];
             if left {
-                self.report.record(delivery, Outcome::Ambiguous { error: self.late() });
+                let error = if self.expired {
+                    self.late()
+                } else {
+                    self.with_trouble(&appended_before(Code::PurgeQueue))
+                };
+                self.report.record(delivery, Outcome::Ambiguous { error });
                 self.runs.failed(index);
             } else if self.expired || Instant::now() >= self.until {
                 self.report.record(delivery, Outcome::Unavailable { retry_after: None, error: self.late() });
@@ -327,6 +337,13 @@ impl<'a> Call<'a> {
             self.report.record(&self.batch[first], unavailable);
         }
     }
+}
+
+/// Why what failed with `code` is in doubt.
+fn appended_before(code: Code) -> DeliveryError {
+    let text =
+        format!("{}; an earlier try was not answered and may have been appended", error_of(code).text());
+    DeliveryError::new(text).with_code(format!("{code:?}"))
 }
 
 /// At the end, and when it is dropped half-way: what never went to librdkafka, or came back refused, was not sent. What

@@ -146,7 +146,7 @@ const TABLE: &[(Code, Class, &str)] = {
         (Code::NetworkException, Ambiguous, "the connection broke before the acknowledgement"),
         (Code::PurgeInflight, Ambiguous, "it was on its way when its time was over"),
         (Code::TimedOutQueue, TakenBack, "its time was over while it waited for the connection"),
-        (Code::PurgeQueue, TakenBack, "its time was over before it was sent"),
+        (Code::PurgeQueue, TakenBack, "it was taken back before it was sent"),
         // The producer's sequence is lost: it is replaced, and what these are reported for may have been appended.
         (Code::OutOfOrderSequenceNumber, Ambiguous, "the producer's sequence does not fit the broker's"),
         (Code::InvalidProducerEpoch, Ambiguous, "the broker knows a newer producer"),

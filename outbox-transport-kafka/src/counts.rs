@@ -1,8 +1,8 @@
 //! [`Counts`]: whether a producer has sent more than it has heard back.
 //!
 //! A message that is taken back from the queue of a producer may have left before: its first request broke, and it
-//! waited to be sent again. librdkafka does not tell which messages these are, only how many it has ever sent. As
-//! long as each of them was answered, what is taken back never left.
+//! waited to be sent again. librdkafka does not tell which messages these are, only that there are some (see the
+//! listener), and how many it has ever sent. As long as each of them was answered, what is taken back never left.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -14,7 +14,8 @@ use rdkafka::types::RDKafkaErrorCode;
 pub struct Health {
     /// How long ago a record was acknowledged.
     pub acknowledged: Option<Duration>,
-    /// How long ago librdkafka told of an error of the client as a whole, and what it said: host names, no logins.
+    /// How long ago librdkafka told of an error of the client as a whole, or a broker refused records for now, and what
+    /// it said: host names, no logins.
     pub error: Option<(Duration, String)>,
     /// How many producers were started; a new one replaces one that failed or whose batch was not acknowledged in time.
     pub producers: u64,

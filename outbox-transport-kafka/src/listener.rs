@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
@@ -26,15 +26,17 @@ pub(crate) struct Listener {
     counts: Counts,
     /// A fatal error was told: the client sends nothing more.
     ended: AtomicBool,
+    /// When it was told last that something was sent and its answer lost.
+    lost: Mutex<Option<Instant>>,
     left: watch::Sender<Option<bool>>,
-    statistics: Option<(std::time::Duration, StatisticsHook, Mutex<Option<Instant>>)>,
+    statistics: Option<(Duration, StatisticsHook, Mutex<Option<Instant>>)>,
 }
 
 impl Listener {
     pub(crate) fn new(
         number: u64,
         heard: Arc<Heard>,
-        statistics: Option<(std::time::Duration, StatisticsHook)>,
+        statistics: Option<(Duration, StatisticsHook)>,
     ) -> (Self, watch::Receiver<Option<bool>>) {
         let (left, told) = watch::channel(None);
         let statistics = statistics.map(|(interval, hook)| (interval, hook, Mutex::default()));
@@ -43,6 +45,7 @@ impl Listener {
             heard,
             counts: Counts::default(),
             ended: AtomicBool::new(false),
+            lost: Mutex::default(),
             left,
             statistics,
         };
@@ -66,11 +69,16 @@ impl Listener {
         }
     }
 
+    /// Whether an answer was lost since `queued`: what was queued then may have been appended by an earlier try.
+    fn has_lost_an_answer(&self, queued: Instant) -> bool {
+        self.lost.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|lost| lost >= queued)
+    }
+
     fn tell_statistics(&self, json: &[u8]) {
         let Some((interval, hook, last)) = &self.statistics else { return };
         let mut last = last.lock().unwrap_or_else(PoisonError::into_inner);
         // They come every half second, about.
-        let due = last.is_none_or(|last| last.elapsed() + std::time::Duration::from_millis(250) >= *interval);
+        let due = last.is_none_or(|last| last.elapsed() + Duration::from_millis(250) >= *interval);
         if !due {
             return;
         }
@@ -84,18 +92,27 @@ impl Listener {
 }
 
 impl ClientContext for Listener {
-    /// Brokers that come and go are told at debug level: whether that matters, the dispatcher says.
+    /// Brokers that come and go are told at debug level: whether that matters, the dispatcher says. librdkafka's own
+    /// debug level is for us alone.
     fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
         // Without the name of the thread before it.
         let said = text.split_once("]: ").map_or(text, |(_, said)| said);
-        if facility == "FAIL" && hung_up(said).is_some() {
-            self.heard.error(None, said);
+        // This comes before the reports of the records that it is about.
+        if loses_an_answer(facility, said) {
+            *self.lost.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        }
+        if let Some(refusal) = refusal(facility, said) {
+            self.heard.error(None, refusal);
         }
         match level {
+            RDKafkaLogLevel::Debug => return,
             RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
                 warn!(producer = self.number, facility, "librdkafka: {text}");
             }
             _ => debug!(producer = self.number, facility, ?level, "librdkafka: {text}"),
+        }
+        if facility == "FAIL" && hung_up(said).is_some() {
+            self.heard.error(None, said);
         }
     }
 
@@ -123,21 +140,24 @@ impl ProducerContext for Listener {
             // No broker gave it a place. librdkafka takes it for acknowledged since a later set of its partition was;
             // but a broker that does not know the producer takes the later set also without this one.
             Ok(message) if Offset::from_raw(message.offset()) == Offset::Invalid => {
-                Seen::Failed(RDKafkaErrorCode::Inconsistent)
+                Seen::Failed { code: RDKafkaErrorCode::Inconsistent, doubt: true }
             }
             Ok(message) => {
                 self.heard.acknowledged();
                 let offset = Some(message.offset()).filter(|offset| *offset >= 0);
                 Seen::Delivered { partition: message.partition(), offset }
             }
-            Err((error, _)) => {
-                Seen::Failed(error.rdkafka_error_code().map_or(RDKafkaErrorCode::Unknown, reported))
-            }
+            Err((error, _)) => Seen::Failed {
+                code: error.rdkafka_error_code().map_or(RDKafkaErrorCode::Unknown, reported),
+                doubt: self.has_lost_an_answer(ticket.queued),
+            },
         };
         // What a broker answered, and what was given up on its way, had left once.
         let report = match seen {
-            Seen::Delivered { .. } | Seen::Failed(RDKafkaErrorCode::PurgeInflight) => Report::Left,
-            Seen::Failed(code) => match class_of(code) {
+            Seen::Delivered { .. } | Seen::Failed { code: RDKafkaErrorCode::PurgeInflight, .. } => {
+                Report::Left
+            }
+            Seen::Failed { code, .. } => match class_of(code) {
                 Class::Refused | Class::Passed => Report::Left,
                 Class::TakenBack | Class::Ambiguous => Report::Open,
                 _ => Report::Stayed,
@@ -145,5 +165,90 @@ impl ProducerContext for Listener {
         };
         self.counts.reported(report);
         ticket.came(self.number, seen);
+    }
+}
+
+/// What a broker said to a set of records that it did not take: librdkafka tries again, and reports it to nobody.
+fn refusal<'t>(facility: &str, said: &'t str) -> Option<&'t str> {
+    let refused = facility == "REQERR" && said.contains("ProduceRequest failed: Broker: ");
+    let said = said.split_once(": explicit actions").or_else(|| said.split_once(": actions"));
+    said.map(|(said, _)| said).filter(|_| refused)
+}
+
+/// Whether librdkafka tells of a set of records that it sent and that may have been appended, although it was not
+/// acknowledged: most of these it sends again.
+fn loses_an_answer(facility: &str, said: &str) -> bool {
+    // What was never sent as a whole, and what is given up at once and reported so.
+    const NOT_SENT: [&str; 4] = [
+        "Local: Retry operation",
+        "Local: Timed out in queue",
+        "Local: Purged in queue",
+        "Local: Purged in flight",
+    ];
+    let Some((_, error)) = said.split_once("ProduceRequest failed: ").filter(|_| facility == "REQERR") else {
+        // Others on that connection were sent as a whole, and fail as if they had waited.
+        return facility == "FAIL" && said.contains("partially sent request");
+    };
+    if error.starts_with("Broker: ") {
+        // A set out of its order was refused, whatever librdkafka says of it.
+        error.contains("MsgPossiblyPersisted") && !error.contains("out of order sequence number")
+    } else {
+        !NOT_SENT.iter().any(|text| error.starts_with(text))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_set_that_may_be_persisted_loses_its_answer() {
+        for (error, lost) in [
+            ("Local: Broker transport failure: explicit actions Refresh,MsgPossiblyPersisted", true),
+            // The login of a connection that was up is renewed, and fails.
+            ("Local: Authentication failure: actions Permanent,MsgNotPersisted", true),
+            ("Local: Retry operation: explicit actions Retry", false),
+            ("Local: Timed out in queue: explicit actions Retry,MsgNotPersisted", false),
+            ("Local: Purged in queue: actions Permanent,MsgNotPersisted", false),
+            ("Local: Purged in flight: actions Permanent,MsgPossiblyPersisted", false),
+            (
+                "Broker: Message(s) written to insufficient number of in-sync replicas: explicit actions \
+                 Retry,MsgPossiblyPersisted",
+                true,
+            ),
+            ("Broker: Request timed out: actions Retry,MsgPossiblyPersisted", true),
+            ("Broker: Not enough in-sync replicas: explicit actions Retry,MsgNotPersisted", false),
+            (
+                "Broker: Broker received an out of order sequence number: explicit actions \
+                 Permanent,MsgPossiblyPersisted",
+                false,
+            ),
+        ] {
+            assert_eq!(
+                loses_an_answer("REQERR", &format!("b:1/1: ProduceRequest failed: {error}")),
+                lost,
+                "{error}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_refusal_that_librdkafka_keeps_to_itself_is_told() {
+        let said = "b:1/1: ProduceRequest failed: Broker: Not enough in-sync replicas: explicit actions \
+                    Retry,MsgNotPersisted";
+        assert_eq!(
+            refusal("REQERR", said),
+            Some("b:1/1: ProduceRequest failed: Broker: Not enough in-sync replicas")
+        );
+        let said = "b:1/1: ProduceRequest failed: Local: Purged in queue: actions Permanent,MsgNotPersisted";
+        assert_eq!(refusal("REQERR", said), None, "no broker said that");
+    }
+
+    #[test]
+    fn a_connection_that_is_cut_in_the_middle_of_a_set_loses_the_answers_to_others() {
+        let cut = "b:1/1: Purged 1 partially sent request: forcing disconnect (after 7ms in state UP) (_PURGE_QUEUE)";
+        assert!(loses_an_answer("FAIL", cut));
+        assert!(!loses_an_answer("FAIL", "b:1: Disconnected (after 7ms in state UP) (_TRANSPORT)"));
+        assert!(!loses_an_answer("REQERR", "b:1/1: MetadataRequest failed: Local: Timed out: actions Retry"));
     }
 }

@@ -91,7 +91,10 @@ pub(crate) fn checked(
         config.set(*name, *value);
     }
     config.set("message.timeout.ms", (delivery_timeout + AFTER_OURS).as_millis().to_string());
-    config.set_log_level(RDKafkaLogLevel::Info);
+    // Which requests were left without an answer is told at this level only.
+    let debug = given.get("debug").map(|contexts| contexts.trim()).filter(|contexts| !contexts.is_empty());
+    config.set("debug", debug.map_or("broker".to_owned(), |contexts| format!("{contexts},broker")));
+    config.set_log_level(RDKafkaLogLevel::Debug);
     Ok(config)
 }
 
