@@ -124,3 +124,21 @@ async fn what_was_appended_with_too_few_replicas_is_in_doubt_at_the_end() {
     let outcomes = deliver(&transport, &[message("t", Some("a"))]).await;
     assert_eq!(kinds(&outcomes), [Kind::Ambiguous], "{outcomes:?}");
 }
+
+/// A right is taken away and given back while nothing is lost on the way.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_right_that_is_missing_spends_no_attempt_and_is_seen_when_it_is_there_again() {
+    let cluster = Cluster::start(1);
+    cluster.topic("t", 1);
+    let transport = cluster.transport().build().expect("a transport");
+    assert_eq!(kinds(&deliver(&transport, &[message("t", None)]).await), [Kind::Delivered]);
+    let refusal = RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED;
+    let messages = [message("t", Some("a")), message("t", Some("a")), message("t", Some("b"))];
+    for _ in 0..3 {
+        cluster.act(move |mock| mock.request_errors(RDKafkaApiKey::Produce, &[refusal; 10]));
+        let outcomes = deliver(&transport, &messages).await;
+        assert_eq!(kinds(&outcomes), [Kind::Unavailable, Kind::NotSent, Kind::Unavailable], "{outcomes:?}");
+    }
+    cluster.act(|mock| mock.clear_request_errors(RDKafkaApiKey::Produce));
+    assert_eq!(kinds(&deliver(&transport, &messages).await), [Kind::Delivered; 3]);
+}
