@@ -102,10 +102,12 @@ impl Engine {
             }
             Fence::Lost => {
                 warn!(dispatcher = %self.parts.name, epoch = ?self.epoch, "the session was fenced: starting over");
-                if let Some(epoch) = self.epoch {
+                let over = self.epoch;
+                // First, so that nothing of it goes on when others may own its slots.
+                self.reset(None);
+                if let Some(epoch) = over {
                     self.pulse.start_over(epoch);
                 }
-                self.reset(None);
             }
         }
         // One that drains ends by a look that comes after its last write.
