@@ -142,3 +142,19 @@ async fn a_right_that_is_missing_spends_no_attempt_and_is_seen_when_it_is_there_
     cluster.act(|mock| mock.clear_request_errors(RDKafkaApiKey::Produce));
     assert_eq!(kinds(&deliver(&transport, &messages).await), [Kind::Delivered; 3]);
 }
+
+/// That ends each producer before it has sent anything.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_right_to_write_idempotently_that_is_missing_spends_no_attempt() {
+    let cluster = Cluster::start(1);
+    cluster.topic("t", 1);
+    let transport = cluster.transport().build().expect("a transport");
+    let refusal = RDKafkaRespErr::RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED;
+    cluster.act(move |mock| mock.request_errors(RDKafkaApiKey::InitProducerId, &[refusal; 1_000]));
+    let messages = [message("t", Some("a")), message("t", Some("a"))];
+    let outcomes = deliver(&transport, &messages).await;
+    assert_eq!(kinds(&outcomes), [Kind::Unavailable, Kind::NotSent], "{outcomes:?}");
+    assert!(error(&outcomes[0]).contains("uthorization"), "{:?}", outcomes[0]);
+    cluster.act(|mock| mock.clear_request_errors(RDKafkaApiKey::InitProducerId));
+    assert_eq!(kinds(&deliver(&transport, &messages).await), [Kind::Delivered; 2]);
+}
