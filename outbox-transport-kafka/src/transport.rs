@@ -40,11 +40,11 @@ use crate::producers::Producers;
 /// **Delivered** means that all replicas in sync have the record (`acks=all`); the receipt is `topic[partition]@offset`.
 ///
 /// **A batch ends as a whole.** What is not acknowledged within
-/// [`delivery_timeout`](KafkaTransportBuilder::delivery_timeout) is taken back, and the producer replaced: a record that
-/// never left makes the cluster unavailable, which pauses the route and spends no attempt; one that may have left is in
-/// doubt. The same happens when `deliver` is dropped, so that nothing is sent later behind the back of a successor; only
-/// a request that is in the network already may still arrive. A producer is shared, so batches beside it lose what they
-/// have on its way too.
+/// [`delivery_timeout`](KafkaTransportBuilder::delivery_timeout) is taken back, and the producer replaced: a record
+/// that never left, or that the brokers refused at each try, makes the cluster unavailable, which pauses the route and
+/// spends no attempt; one that may have been appended is in doubt. The same happens when `deliver` is dropped, so that
+/// nothing is sent later behind the back of a successor; only a request that is in the network already may still
+/// arrive. A producer is shared, so batches beside it lose what they have on its way too.
 ///
 /// **Refusals.** A broker refuses a whole set of records for the sake of one. Each of them is then sent alone, so that
 /// only the guilty one becomes a dead letter.
