@@ -29,8 +29,8 @@ pub(crate) enum Seen {
     Delivered { partition: i32, offset: Option<i64> },
     Failed {
         code: RDKafkaErrorCode,
-        /// Since it was queued its producer lost the answer to something, so an earlier try of it may have been
-        /// appended, whatever became of the last one.
+        /// An earlier try of it may have been appended, whatever became of the last one: since it was queued its producer
+        /// lost the answer to something; or it was taken back, and nothing tells that it was refused.
         doubt: bool,
     },
 }

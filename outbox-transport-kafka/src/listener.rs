@@ -28,6 +28,8 @@ pub(crate) struct Listener {
     ended: AtomicBool,
     /// When it was told last that something was sent and its answer lost.
     lost: Mutex<Option<Instant>>,
+    /// When it was told last that a broker refused a set of records for now.
+    refused: Mutex<Option<Instant>>,
     left: watch::Sender<Option<bool>>,
     statistics: Option<(Duration, StatisticsHook, Mutex<Option<Instant>>)>,
 }
@@ -46,6 +48,7 @@ impl Listener {
             counts: Counts::default(),
             ended: AtomicBool::new(false),
             lost: Mutex::default(),
+            refused: Mutex::default(),
             left,
             statistics,
         };
@@ -69,9 +72,14 @@ impl Listener {
         }
     }
 
-    /// Whether an answer was lost since `queued`: what was queued then may have been appended by an earlier try.
-    fn has_lost_an_answer(&self, queued: Instant) -> bool {
-        self.lost.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|lost| lost >= queued)
+    /// Whether what was queued at `queued` and failed with `code` may have been appended by an earlier try: an answer was
+    /// lost since. What was taken back is cleared only by refusals, which are told in the same words: should librdkafka
+    /// tell neither any more, the counts decide alone.
+    fn leaves_in_doubt(&self, queued: Instant, code: RDKafkaErrorCode) -> bool {
+        let was_told = |what: &Mutex<Option<Instant>>| {
+            what.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|told| told >= queued)
+        };
+        was_told(&self.lost) || (class_of(code) == Class::TakenBack && !was_told(&self.refused))
     }
 
     fn tell_statistics(&self, json: &[u8]) {
@@ -102,6 +110,7 @@ impl ClientContext for Listener {
             *self.lost.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         }
         if let Some(refusal) = refusal(facility, said) {
+            *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
             self.heard.error(None, refusal);
         }
         match level {
@@ -147,10 +156,10 @@ impl ProducerContext for Listener {
                 let offset = Some(message.offset()).filter(|offset| *offset >= 0);
                 Seen::Delivered { partition: message.partition(), offset }
             }
-            Err((error, _)) => Seen::Failed {
-                code: error.rdkafka_error_code().map_or(RDKafkaErrorCode::Unknown, reported),
-                doubt: self.has_lost_an_answer(ticket.queued),
-            },
+            Err((error, _)) => {
+                let code = error.rdkafka_error_code().map_or(RDKafkaErrorCode::Unknown, reported);
+                Seen::Failed { code, doubt: self.leaves_in_doubt(ticket.queued, code) }
+            }
         };
         // What a broker answered, and what was given up on its way, had left once.
         let report = match seen {
