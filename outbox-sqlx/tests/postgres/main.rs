@@ -15,5 +15,6 @@ mod schema;
 mod settling;
 mod silent;
 mod slots;
+mod storm;
 mod upgrade;
 mod waking;
