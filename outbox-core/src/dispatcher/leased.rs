@@ -78,6 +78,12 @@ impl LeasedDispatcherBuilder {
             return Err(BuildError::NoRoute);
         }
         for (index, route) in self.routes.iter().enumerate() {
+            if matches!(&route.pattern, Pattern::Topic(topic) if topic.is_empty()) {
+                return Err(BuildError::Setting {
+                    setting: "Route::topic",
+                    reason: "must not be empty; `Route::prefix(\"\")` takes every topic that has no route of its own",
+                });
+            }
             if self.routes[..index].iter().any(|earlier| earlier.pattern == route.pattern) {
                 let (Pattern::Topic(topic) | Pattern::Prefix(topic)) = route.pattern.clone();
                 return Err(BuildError::TwoRoutes { topic });

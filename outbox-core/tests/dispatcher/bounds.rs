@@ -85,4 +85,7 @@ fn settings_that_make_no_sense_are_refused_by_name() {
     assert_eq!(refused(Settings { poll_min: Duration::ZERO, ..Settings::default() }), "poll_max");
     let built = LeasedDispatcher::builder(MemoryOutbox::new()).build();
     assert!(matches!(built, Err(BuildError::NoRoute)));
+    let nameless = Route::topic("", InBatches(Recorder::accepting()));
+    let built = LeasedDispatcher::builder(MemoryOutbox::new()).route(nameless).build();
+    assert!(matches!(built, Err(BuildError::Setting { setting: "Route::topic", .. })));
 }

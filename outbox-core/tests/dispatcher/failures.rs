@@ -180,6 +180,24 @@ async fn topics_without_a_route_are_visible_and_untouched() {
 }
 
 #[tokio::test]
+async fn a_topic_without_a_route_is_named_in_the_log_once() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::WARN)
+        .with_ansi(false)
+        .with_writer(move || writer.clone())
+        .finish();
+    let _logging = tracing::subscriber::set_default(subscriber);
+    let outbox = MemoryOutbox::new();
+    commit(&outbox, &["orders", "oders", "oders", "bills"].map(|topic| message(topic, None, topic))).await;
+    let route = Route::topic("orders", InBatches(Recorder::accepting()));
+    dispatcher(outbox, quick(), vec![route]).drain().await.unwrap();
+    let named = |topic: &str| log.text().matches(&format!("topic=\"{topic}\"")).count();
+    assert_eq!((named("oders"), named("bills"), named("orders")), (1, 1, 0), "{}", log.text());
+}
+
+#[tokio::test]
 async fn an_exact_route_wins_over_the_longest_prefix() {
     let outbox = MemoryOutbox::new();
     let topics = ["orders", "orders.eu", "orders.eu.paid", "other"];

@@ -11,6 +11,27 @@ use tokio::sync::{Notify, Semaphore};
 /// Guards against a test that hangs; no test is fast or slow by it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
+/// What was logged, as text.
+#[derive(Clone, Default)]
+pub(crate) struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.0.lock().unwrap()).into_owned()
+    }
+}
+
+impl std::io::Write for Log {
+    fn write(&mut self, text: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(text);
+        Ok(text.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
 /// What the recorder saw.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Seen {

@@ -10,6 +10,9 @@ use crate::dispatcher::route::{OnAmbiguous, find};
 use crate::dispatcher::route_state::Runnable;
 use crate::{Claimed, CorruptMessage, DeliveryError, FailureNote, Message, OnDead, Tally, Verdict};
 
+/// Topics are few; were they many, the log would have named enough of them.
+const TOPICS_TOLD: usize = 100;
+
 impl Ledger {
     /// Takes in the answer of claim number `claim`; answers how many messages were new.
     pub(in crate::dispatcher) fn take_in(&mut self, messages: Vec<Claimed>, claim: u64) -> usize {
@@ -43,7 +46,7 @@ impl Ledger {
             return self.judge_place(place, Verdict::Schedule { delay }, None);
         }
         let Some(route) = find(&self.routes, &message.topic) else {
-            debug!(id = %message.id, topic = message.topic, "set aside: no route");
+            self.tell_of_no_route(&message);
             self.summary.set_aside += 1;
             return self.judge_place(place, Verdict::Wait { tally }, key.map(|key| (key, Scope::All)));
         };
@@ -93,6 +96,17 @@ impl Ledger {
             batch: None,
         });
         self.stand_in_line(ticket);
+    }
+
+    fn tell_of_no_route(&mut self, message: &Message) {
+        debug!(id = %message.id, topic = message.topic, "set aside: no route");
+        if self.without_route.len() < TOPICS_TOLD && !self.without_route.contains(&message.topic) {
+            warn!(
+                topic = message.topic,
+                "no route takes this topic: its messages are set aside until a dispatcher has one"
+            );
+            self.without_route.insert(message.topic.clone());
+        }
     }
 
     /// Puts an unbegun message where its turn will come: in the line of its key by place, or ready by itself.

@@ -154,6 +154,8 @@ pub(super) struct Ledger {
     turn: usize,
 
     judged: Judged,
+    /// Topics without a route that the log has named: each once, as there may be any number of messages.
+    without_route: HashSet<String>,
     pub(super) summary: DispatchSummary,
 }
 
@@ -189,6 +191,7 @@ impl Ledger {
             in_flight: 0,
             turn: 0,
             judged: Judged::default(),
+            without_route: HashSet::new(),
             summary: DispatchSummary::default(),
         }
     }
