@@ -51,6 +51,8 @@ impl SendOne for Lines {
 
 #[tokio::main]
 async fn main() -> Result<()> {
+    // The dispatcher logs through `tracing`: why it waits or tries again is seen by who listens.
+    tracing_subscriber::fmt().with_max_level(tracing::Level::WARN).with_writer(std::io::stderr).init();
     let receiver = match std::env::args().nth(1) {
         Some(address) => address.parse().context("the address is not one like 127.0.0.1:7000")?,
         None => {

@@ -90,7 +90,9 @@ fn check_local_part(local: &str) -> Result<(), MailError> {
         return Err(refused("the part before the @ must have 1 to 64 characters"));
     }
     if !local.chars().all(atext) {
-        return Err(refused("the part before the @ holds a character that needs quoting"));
+        return Err(refused(
+            "the part before the @ holds a character that needs quoting; give the address alone, without a name",
+        ));
     }
     if local.starts_with('.') || local.ends_with('.') || local.contains("..") {
         return Err(refused("the part before the @ has a dot at an end, or two in a row"));

@@ -42,7 +42,7 @@ pub async fn open(url: &str) -> Result<MySqlDatabase> {
         })
         .connect_with(options)
         .await
-        .with_context(|| format!("cannot open the database {name}"))?;
+        .with_context(|| format!("cannot open the database {name} (does a server answer there?)"))?;
 
     // History is off by default, since it costs a row per message; here `GET` shows what was delivered.
     let outbox = MySqlOutbox::builder(pool.clone()).history(true).build()?;

@@ -31,7 +31,7 @@ pub async fn open(url: &str) -> Result<PostgresDatabase> {
         .acquire_timeout(Duration::from_secs(5))
         .connect_with(options)
         .await
-        .with_context(|| format!("cannot open the database {name}"))?;
+        .with_context(|| format!("cannot open the database {name} (does a server answer there?)"))?;
 
     // History is off by default, since it costs a row per message; here `GET` shows what was delivered.
     let outbox = PostgresOutbox::builder(pool.clone()).history(true).build()?;

@@ -37,7 +37,7 @@ pub async fn open(url: &str) -> Result<MySqlDatabase> {
         })
         .connect_with(options)
         .await
-        .with_context(|| format!("cannot open the database {name}"))?;
+        .with_context(|| format!("cannot open the database {name} (does a server answer there?)"))?;
 
     let outbox = MySqlOutbox::new(pool.clone());
     outbox.migrate().await.context("cannot create the tables of the outbox")?;

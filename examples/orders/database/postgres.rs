@@ -31,7 +31,7 @@ pub async fn open(url: &str) -> Result<PostgresDatabase> {
         .acquire_timeout(Duration::from_secs(5))
         .connect_with(options)
         .await
-        .with_context(|| format!("cannot open the database {name}"))?;
+        .with_context(|| format!("cannot open the database {name} (does a server answer there?)"))?;
 
     let outbox = PostgresOutbox::new(pool.clone());
     outbox.migrate().await.context("cannot create the tables of the outbox")?;

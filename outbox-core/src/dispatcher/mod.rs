@@ -95,9 +95,9 @@ pub enum DispatchError {
         /// The limit, [`Settings::shutdown_within`].
         limit: Duration,
     },
-    /// The store could not be reached.
-    #[error("the store cannot be used: {0}")]
-    Store(#[source] Arc<StoreError>),
+    /// The store could not be used; says what the store's error says, and has its source.
+    #[error(transparent)]
+    Store(Arc<StoreError>),
     /// Another session owns every slot of the outbox.
     #[error("another dispatcher owns this outbox; stop it, or wait until its lease has run out")]
     NotOwner,

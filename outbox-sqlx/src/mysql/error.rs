@@ -11,7 +11,12 @@ pub(super) fn store_error(what: &str, error: sqlx::Error) -> StoreError {
             (StoreErrorKind::Unavailable, "the server cannot be reached; check it and try again")
         }
         sqlx::Error::PoolTimedOut => {
-            (StoreErrorKind::Unavailable, "no connection of the pool is free; make it larger or try again")
+            // A server that cannot be reached looks the same: the pool goes on trying to connect until the end.
+            (
+                StoreErrorKind::Unavailable,
+                "the pool had no connection in time: the server cannot be reached, or all connections are in use; \
+                 check the server, and how large the pool is",
+            )
         }
         sqlx::Error::PoolClosed => (StoreErrorKind::Unavailable, "the pool is closed; open it again"),
         _ => (StoreErrorKind::Other, "this is not expected; see the error below"),
