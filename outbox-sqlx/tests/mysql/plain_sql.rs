@@ -7,6 +7,9 @@ use tokio::process::Command;
 
 use crate::fixture::{Database, Session, message, texts};
 
+#[path = "../documented/statements.rs"]
+mod documented;
+
 /// Runs the server's own client, which is not our code; what it said on error.
 async fn try_client(database: &Database, sql: &str) -> Result<String, String> {
     let url = std::env::var("TEST_MYSQL_URL").unwrap();
@@ -156,4 +159,15 @@ async fn the_settings_of_a_client_change_nothing() {
     let message = claimed[0].message.as_ref().unwrap();
     assert_eq!(message.key.as_deref(), Some(text));
     assert!(message.created_at.elapsed().unwrap().as_secs() < 600, "the clock is UTC");
+}
+
+#[tokio::test]
+#[ignore = "needs TEST_MYSQL_URL; scripts/test starts a server"]
+async fn the_documented_statements_run_as_they_stand() {
+    let database = Database::new().await;
+    let _session = Session::start(&database.outbox).await;
+    let answer = client(&database, &documented::statements("MySQL and MariaDB")).await;
+    let lines: Vec<&str> = answer.lines().collect();
+    assert_eq!(lines.len(), 2, "one message waits, and one session delivers: {answer}");
+    assert!(lines[0].contains("waiting") && lines[1].contains("test"), "{answer}");
 }

@@ -7,6 +7,9 @@ use tokio::process::Command;
 
 use crate::fixture::{Schema, Session, message, texts};
 
+#[path = "../documented/statements.rs"]
+mod documented;
+
 /// Runs `psql`, which is not our code, in the schema.
 async fn psql(schema: &Schema, sql: &str) -> String {
     let url = std::env::var("TEST_POSTGRES_URL").unwrap();
@@ -97,4 +100,15 @@ async fn a_schema_outside_the_search_path_of_the_client_works() {
     );
     psql(&schema, &insert).await;
     assert_eq!(texts(&Session::start(&schema.outbox).await.claim(10).await), ["1", "2"]);
+}
+
+#[tokio::test]
+#[ignore = "needs TEST_POSTGRES_URL; scripts/test starts a server"]
+async fn the_documented_statements_run_as_they_stand() {
+    let schema = Schema::new().await;
+    let _session = Session::start(&schema.outbox).await;
+    let answer = psql(&schema, &documented::statements("PostgreSQL")).await;
+    let lines: Vec<&str> = answer.lines().collect();
+    assert_eq!(lines.len(), 2, "one message waits, and one session delivers: {answer}");
+    assert!(lines[0].contains("waiting") && lines[1].contains("test"), "{answer}");
 }

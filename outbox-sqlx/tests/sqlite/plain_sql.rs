@@ -9,6 +9,9 @@ use outbox_core::{
 
 use crate::fixture::{File, delivered, failure, message};
 
+#[path = "../documented/statements.rs"]
+mod documented;
+
 /// Runs `script` in Python's own SQLite on the file `argv[1]`.
 fn python(script: &str, file: &Path) -> String {
     let output = Command::new("python3").args(["-c", script]).arg(file).output().expect(
@@ -142,4 +145,25 @@ print(db.execute("SELECT count(*) FROM outbox_journal, json_each(places)").fetch
     );
     assert_eq!(printed, "[('waiting', 2)]\n[(1,)]\n");
     session.settle(&[(claimed[0].place, delivered())]).await;
+}
+
+#[tokio::test]
+#[ignore = "needs python3; scripts/test runs it"]
+async fn the_documented_statements_run_as_they_stand() {
+    let file = File::new().await;
+    let _session = file.session().await;
+    let script = format!(
+        r#"
+import sqlite3, sys
+db = sqlite3.connect(sys.argv[1], isolation_level=None)
+for statement in """{}""".split(";"):
+    for row in db.execute(statement):
+        print(*row)
+"#,
+        documented::statements("SQLite")
+    );
+    let answer = python(&script, &file.path());
+    let lines: Vec<&str> = answer.lines().collect();
+    assert_eq!(lines.len(), 2, "one message waits, and one session delivers: {answer}");
+    assert!(lines[0].contains("waiting") && lines[1].contains("test"), "{answer}");
 }
