@@ -91,7 +91,10 @@ impl Story {
         while outbox.left().await > 0 {
             let dead = outbox.list(MessageState::Dead).await;
             assert!(dead.is_empty(), "an outage makes no dead letter: {dead:?}");
-            assert!(Instant::now() < until, "not everything is delivered: {:?}", self.outbox.counts().await);
+            if Instant::now() >= until {
+                let retrying = outbox.list(MessageState::Retrying).await;
+                panic!("not everything is delivered: {:?}; {retrying:?}", self.outbox.counts().await);
+            }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         stop.send(()).expect("it runs");
