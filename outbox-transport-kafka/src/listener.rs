@@ -27,11 +27,25 @@ pub(crate) struct Listener {
     /// A fatal error was told: the client sends nothing more.
     ended: AtomicBool,
     /// When it was told last that something was sent and its answer lost.
-    lost: Mutex<Option<Instant>>,
+    lost: Told,
     /// When it was told last that a broker refused a set of records for now.
-    refused: Mutex<Option<Instant>>,
+    refused: Told,
     left: watch::Sender<Option<bool>>,
     statistics: Option<(Duration, StatisticsHook, Mutex<Option<Instant>>)>,
+}
+
+/// When something was told last.
+#[derive(Default)]
+struct Told(Mutex<Option<Instant>>);
+
+impl Told {
+    fn now(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    fn since(&self, moment: Instant) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|told| told >= moment)
+    }
 }
 
 impl Listener {
@@ -47,8 +61,8 @@ impl Listener {
             heard,
             counts: Counts::default(),
             ended: AtomicBool::new(false),
-            lost: Mutex::default(),
-            refused: Mutex::default(),
+            lost: Told::default(),
+            refused: Told::default(),
             left,
             statistics,
         };
@@ -76,10 +90,7 @@ impl Listener {
     /// lost since. What was taken back is cleared only by refusals, which are told in the same words: should librdkafka
     /// tell neither any more, the counts decide alone.
     fn leaves_in_doubt(&self, queued: Instant, code: RDKafkaErrorCode) -> bool {
-        let was_told = |what: &Mutex<Option<Instant>>| {
-            what.lock().unwrap_or_else(PoisonError::into_inner).is_some_and(|told| told >= queued)
-        };
-        was_told(&self.lost) || (class_of(code) == Class::TakenBack && !was_told(&self.refused))
+        self.lost.since(queued) || (class_of(code) == Class::TakenBack && !self.refused.since(queued))
     }
 
     fn tell_statistics(&self, json: &[u8]) {
@@ -107,10 +118,10 @@ impl ClientContext for Listener {
         let said = text.split_once("]: ").map_or(text, |(_, said)| said);
         // This comes before the reports of the records that it is about.
         if loses_an_answer(facility, said) {
-            *self.lost.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+            self.lost.now();
         }
         if let Some(refusal) = refusal(facility, said) {
-            *self.refused.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+            self.refused.now();
             self.heard.error(None, refusal);
         }
         match level {

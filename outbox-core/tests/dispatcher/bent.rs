@@ -20,8 +20,10 @@ pub(crate) struct Bent {
     pub(crate) claim_fails: Arc<AtomicBool>,
     /// Claims wait while it is set.
     pub(crate) claims_wait: Arc<AtomicBool>,
-    /// All slots should be handed over, and giving them back fails.
+    /// All slots should be handed over.
     pub(crate) hand_over: Arc<AtomicBool>,
+    /// Giving slots back fails.
+    pub(crate) releases_fail: Arc<AtomicBool>,
     /// How often giving slots back failed.
     pub(crate) failed_releases: Arc<AtomicU64>,
     /// Claims answer what is held too.
@@ -54,6 +56,7 @@ impl Bent {
             claim_fails: Arc::default(),
             claims_wait: Arc::default(),
             hand_over: Arc::default(),
+            releases_fail: Arc::default(),
             failed_releases: Arc::default(),
             ignores_held: Arc::default(),
             next_due: None,
@@ -166,16 +169,15 @@ impl OutboxStore for Bent {
         self.inner.settle(epoch, settlement).await
     }
     async fn release(&self, epoch: Epoch, slots: &[Slot]) -> Result<(), StoreError> {
-        match self.hand_over.load(Ordering::SeqCst) {
-            true => {
-                // Time that is paused does not pass while there is always something to do.
-                if self.failed_releases.fetch_add(1, Ordering::SeqCst) > 1_000 {
-                    self.hand_over.store(false, Ordering::SeqCst);
-                }
-                Err(broken())
+        if self.releases_fail.load(Ordering::SeqCst) {
+            // Time that is paused does not pass while there is always something to do.
+            if self.failed_releases.fetch_add(1, Ordering::SeqCst) > 1_000 {
+                self.hand_over.store(false, Ordering::SeqCst);
+                self.releases_fail.store(false, Ordering::SeqCst);
             }
-            false => self.inner.release(epoch, slots).await,
+            return Err(broken());
         }
+        self.inner.release(epoch, slots).await
     }
     async fn tidy(&self, limit: u32) -> Result<u64, StoreError> {
         self.inner.tidy(limit).await

@@ -18,9 +18,11 @@ async fn a_hand_over_that_is_no_longer_wanted_leaves_nothing_behind() {
     let route = Route::topic("orders", transport).batch(1).parallel(1);
     let running = start(&dispatcher(store.clone(), quick(), vec![route]));
     waiting.notified().await;
+    store.releases_fail.store(true, Ordering::SeqCst);
     store.hand_over.store(true, Ordering::SeqCst);
     tokio::time::sleep(Duration::from_millis(400)).await;
     store.hand_over.store(false, Ordering::SeqCst);
+    store.releases_fail.store(false, Ordering::SeqCst);
     tokio::time::sleep(Duration::from_millis(400)).await;
     gate.add_permits(100);
     log.wait_for(10).await;
@@ -100,10 +102,12 @@ async fn giving_slots_back_is_not_tried_in_a_tight_loop_while_it_fails() {
     let settings = Settings { lease: Duration::from_secs(30), ..quick() };
     let running = start(&dispatcher(store.clone(), settings, vec![route]));
     until("it looks", || store.claims.load(Ordering::SeqCst) > 0).await;
+    store.releases_fail.store(true, Ordering::SeqCst);
     store.hand_over.store(true, Ordering::SeqCst);
     let failed = || store.failed_releases.load(Ordering::SeqCst);
     tokio::time::sleep(Duration::from_secs(60)).await;
     assert!((1..=10).contains(&failed()), "{} tries in a minute", failed());
     store.hand_over.store(false, Ordering::SeqCst);
+    store.releases_fail.store(false, Ordering::SeqCst);
     running.stop().await.unwrap();
 }

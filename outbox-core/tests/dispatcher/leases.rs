@@ -158,59 +158,24 @@ async fn a_store_that_is_down_is_not_hammered() {
     running.stop().await.unwrap();
 }
 
-/// A store that asks its dispatcher to hand its slot over.
-struct Asking {
-    inner: MemoryOutbox,
-    ask: std::sync::Arc<std::sync::atomic::AtomicBool>,
-}
-
-#[async_trait]
-impl OutboxStore for Asking {
-    async fn renew(
-        &self,
-        me: &DispatcherId,
-        epoch: Option<Epoch>,
-        lease: Duration,
-    ) -> Result<Ownership, StoreError> {
-        let mut owned = self.inner.renew(me, epoch, lease).await?;
-        if self.ask.load(Ordering::SeqCst) {
-            owned.hand_over.clone_from(&owned.slots);
-        }
-        Ok(owned)
-    }
-    async fn claim(&self, request: &ClaimRequest<'_>) -> Result<Claim, StoreError> {
-        self.inner.claim(request).await
-    }
-    async fn settle(&self, epoch: Epoch, settlement: &Settlement<'_>) -> Result<Fence, StoreError> {
-        self.inner.settle(epoch, settlement).await
-    }
-    async fn release(&self, epoch: Epoch, slots: &[Slot]) -> Result<(), StoreError> {
-        self.inner.release(epoch, slots).await
-    }
-    async fn tidy(&self, limit: u32) -> Result<u64, StoreError> {
-        self.inner.tidy(limit).await
-    }
-    fn wake_up(&self) -> WakeUp {
-        self.inner.wake_up()
-    }
-}
-
 #[tokio::test]
 async fn a_slot_is_handed_over_without_doubt_and_without_waiting_for_the_lease() {
     let outbox = MemoryOutbox::new();
     commit(&outbox, &(0..20).map(|n| message("orders", Some("k"), n)).collect::<Vec<_>>()).await;
     let (transport, log, gate, waiting) = gated();
     let settings = Settings { lease: Duration::from_secs(60), ..quick() };
-    let ask = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
-    let asking = Asking { inner: outbox.clone(), ask: std::sync::Arc::clone(&ask) };
+    let asking = Bent::new(outbox.clone());
     // Renewed three times a second, so that the wish is heard soon.
     let short = Settings { lease: Duration::from_secs(1), ..settings.clone() };
-    let first =
-        start(&dispatcher(asking, short, vec![Route::topic("orders", transport).batch(2).parallel(1)]));
+    let first = start(&dispatcher(
+        asking.clone(),
+        short,
+        vec![Route::topic("orders", transport).batch(2).parallel(1)],
+    ));
     waiting.notified().await;
     let rest = Recorder::accepting();
     let second = start(&dispatcher(outbox, settings, vec![Route::topic("orders", InBatches(rest.clone()))]));
-    ask.store(true, Ordering::SeqCst);
+    asking.hand_over.store(true, Ordering::SeqCst);
     tokio::time::sleep(Duration::from_millis(700)).await;
     assert!(rest.seen().is_empty(), "two messages are in flight: their slot is not given away");
     gate.add_permits(100);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 use tracing::{Instrument, debug_span, warn};
 
-use super::{Done, Engine};
+use super::{Done, Engine, a_little_more};
 use crate::dispatcher::route::find;
 use crate::dispatcher::{chain, store_call::guarded};
 use crate::{Claim, ClaimRequest, StoreError};
@@ -55,8 +55,7 @@ impl Engine {
             Ok(claim) => {
                 self.restart = false;
                 self.claim_failures = 0;
-                // Slowly, since each claim that is too much costs a deadline.
-                self.most_claimed = self.most_claimed.saturating_add((self.most_claimed / 16).max(1));
+                self.most_claimed = a_little_more(self.most_claimed);
                 if claim.messages.is_empty() && !claim.more {
                     self.poll.empty(claim.next_due);
                 } else {

@@ -7,7 +7,7 @@ use futures_util::FutureExt;
 use tokio::time::Instant;
 use tracing::{Instrument, debug_span, info, warn};
 
-use super::{Done, Engine, Until, Write};
+use super::{Done, Engine, Until, Write, a_little_more};
 use crate::dispatcher::call::call;
 use crate::dispatcher::ledger::{Judged, Plan};
 use crate::dispatcher::{chain, store_call::guarded};
@@ -76,8 +76,7 @@ impl Engine {
                 return;
             }
         };
-        // Slowly, since each settlement that is too much costs a deadline.
-        self.most_verdicts = self.most_verdicts.saturating_add((self.most_verdicts / 16).max(1));
+        self.most_verdicts = a_little_more(self.most_verdicts);
         match fence {
             Fence::Held => {
                 self.ledger.written(&write.judged, self.claims);
