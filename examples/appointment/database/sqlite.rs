@@ -7,9 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use chrono::{DateTime, SecondsFormat, Utc};
 use outbox::{EnqueueExt, MessageId, NewMessage, OutboxAdmin, OutboxStore, SqliteOutbox, async_trait};
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
-};
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteRow, SqliteSynchronous};
 use sqlx::{Row, Sqlite, SqliteConnection, SqlitePool};
 use uuid::Uuid;
 
@@ -40,7 +38,6 @@ pub async fn open(url: Option<&str>, data_dir: &Path) -> Result<SqliteDatabase> 
     let options = options
         .create_if_missing(true)
         .foreign_keys(true)
-        .journal_mode(SqliteJournalMode::Wal)
         // A booking that was answered must survive a power cut, and its message with it.
         .synchronous(SqliteSynchronous::Full)
         .busy_timeout(Duration::from_secs(5));
@@ -54,6 +51,8 @@ pub async fn open(url: Option<&str>, data_dir: &Path) -> Result<SqliteDatabase> 
 
     // History is off by default, since it costs a row per message; here `GET` shows what was delivered.
     let outbox = SqliteOutbox::builder(pool.clone()).history(true).build()?;
+    // It also switches the file to WAL, for all connections and for good. The pool leaves that alone, since the switch
+    // fails at once in one of two processes that start together; `migrate` tries again.
     outbox.migrate().await.context("cannot create the tables of the outbox")?;
     // Two processes may start at once; the second then finds the tables of the first.
     let mut tx = outbox.begin().await?;
