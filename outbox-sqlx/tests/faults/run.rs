@@ -16,7 +16,9 @@ use crate::receiver::Receiver;
 pub(crate) const LEASE: Duration = Duration::from_secs(1);
 
 /// How long a condition may take to come true.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
+/// The longest rest between two questions whether it has.
+const LONGEST_REST: Duration = Duration::from_secs(5);
 
 /// `count` for `scripts/faults`, a tenth of it for `scripts/test`.
 pub(crate) fn times(count: usize) -> usize {
@@ -102,8 +104,7 @@ impl Run {
                     self.outbox.admin().list(&PageRequest { limit: 5, ..PageRequest::default() }).await;
                 panic!("nothing of what is left went within {PATIENCE:?}: {counts:?}, such as {first:#?}");
             }
-            // To count a backlog is work that the dispatchers need the server for.
-            tokio::time::sleep((asked.elapsed() * 10).max(Duration::from_millis(10))).await;
+            rest_after(asked).await;
         }
     }
 
@@ -145,10 +146,19 @@ impl Run {
 /// Waits for a condition.
 pub(crate) async fn until(what: &str, condition: impl AsyncFn() -> bool) {
     let started = Instant::now();
-    while !condition().await {
+    loop {
+        let asked = Instant::now();
+        if condition().await {
+            return;
+        }
         assert!(started.elapsed() < PATIENCE, "waited for {PATIENCE:?}: {what}");
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        rest_after(asked).await;
     }
+}
+
+/// A rest between two questions. To count a backlog, say, is work that the dispatchers need the server for.
+async fn rest_after(asked: Instant) {
+    tokio::time::sleep((asked.elapsed() * 10).clamp(Duration::from_millis(10), LONGEST_REST)).await;
 }
 
 /// What the dispatchers logged; kept when the test fails.
