@@ -197,10 +197,11 @@ impl Running {
         let mut guard = Command::new("sh")
             .args([
                 "-c",
-                r#""$@" >/dev/null 2>&1 </dev/null & echo $!; cat >/dev/null; kill -s KILL $!"#,
-                "guard",
+                r#""$@" >>"$0" 2>&1 </dev/null & echo $!; cat >/dev/null; kill -s KILL $!"#,
+                &format!("{properties}.log"),
             ])
-            .args(["java", "-Xms256m", "-Xmx512m", "-XX:+UseSerialGC", "-cp", &jars()])
+            .args(["java", "-Xms256m", "-Xmx512m", "-XX:+UseSerialGC"])
+            .args(["-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", &jars()])
             .args(["kafka.Kafka", properties])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -210,6 +211,19 @@ impl Running {
         let mut pid = String::new();
         BufReader::new(guard.stdout.take().expect("its output")).read_line(&mut pid).expect("a line");
         Self { guard, pid: pid.trim().to_owned() }
+    }
+}
+
+/// A test that fails beside a broker that gave up, as for want of space on the disk, says so.
+impl Drop for Broker {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = self.folder.path().join("server.properties.log");
+            let said = std::fs::read_to_string(log).unwrap_or_default();
+            // Without the places in its code.
+            let lines: Vec<&str> = said.lines().filter(|line| !line.starts_with('\t')).collect();
+            eprintln!("what the broker said last:\n{}", lines[lines.len().saturating_sub(20)..].join("\n"));
+        }
     }
 }
 
