@@ -23,6 +23,9 @@ pub(crate) const AFTERWARDS: Duration = Duration::from_secs(3);
 /// How soon a full queue is tried again, unless a report comes first.
 const FULL: Duration = Duration::from_millis(10);
 
+/// How soon the queue of a producer that goes on is emptied again: a record may be on its way between two queues.
+const AGAIN: Duration = Duration::from_millis(100);
+
 pub(crate) struct Call<'a> {
     config: &'a Arc<Config>,
     producers: &'a Producers,
@@ -166,15 +169,18 @@ impl<'a> Call<'a> {
 
     /// Takes in reports, until `again_at` at most.
     async fn listen(&mut self, again_at: Instant) {
-        let at = if self.expired { self.until + AFTERWARDS } else { again_at };
+        let last = self.until + AFTERWARDS;
+        let at = if self.expired { last.min(Instant::now() + AGAIN) } else { again_at };
         tokio::select! {
             biased;
             () = self.arrivals.wait() => {}
             () = sleep_until(at) => {
-                if self.expired {
+                let now = Instant::now();
+                if self.expired && now >= last {
                     // A report that does not come: the message stays in doubt.
+                    self.abandon_all();
                     self.owing.clear();
-                } else if Instant::now() >= self.until {
+                } else if now >= self.until {
                     self.expire();
                 }
             }
@@ -210,7 +216,9 @@ impl<'a> Call<'a> {
         match class_of(code) {
             Class::TakenBack => {
                 // Whoever it was that took it back: nothing may go out behind it.
-                producer.retire();
+                if !doubt || !producer.is_searching() {
+                    producer.retire();
+                }
                 self.taken_back.push((index, Arc::clone(producer), doubt));
             }
             class if doubt && !matches!(class, Class::Ambiguous | Class::Passed) => {
@@ -247,6 +255,16 @@ impl<'a> Call<'a> {
     fn expire(&mut self) {
         self.expired = true;
         for (producer, _) in &self.owing {
+            if producer.is_searching() {
+                producer.empty();
+            } else {
+                producer.abandon();
+            }
+        }
+    }
+
+    fn abandon_all(&self) {
+        for (producer, _) in &self.owing {
             producer.abandon();
         }
     }
@@ -259,7 +277,12 @@ impl<'a> Call<'a> {
         let mut verdicts: Vec<(u64, bool)> = Vec::new();
         for (_, producer, doubt) in &taken_back {
             if *doubt && verdicts.iter().all(|(number, _)| *number != producer.number) {
-                verdicts.push((producer.number, producer.may_have_left(AFTERWARDS).await));
+                let limit = Instant::now() + AFTERWARDS;
+                let left = !producer.is_surely_searching(limit).await && {
+                    producer.retire();
+                    producer.may_have_left(limit).await
+                };
+                verdicts.push((producer.number, left));
             }
         }
         for (index, producer, doubt) in taken_back {
@@ -351,9 +374,7 @@ fn appended_before(code: Code) -> DeliveryError {
 impl Drop for Call<'_> {
     fn drop(&mut self) {
         self.take_in();
-        for (producer, _) in &self.owing {
-            producer.abandon();
-        }
+        self.abandon_all();
         for index in self.runs.waiting().chain(self.refused.iter().copied()) {
             self.report.record(&self.batch[index], Outcome::NotSent);
         }

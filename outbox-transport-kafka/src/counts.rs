@@ -117,6 +117,12 @@ impl Counts {
         }
     }
 
+    /// Nothing was sent yet, as far as librdkafka has told.
+    pub(crate) fn nothing_sent(&self) -> bool {
+        let inner = self.lock();
+        !inner.gone && inner.answered == 0 && inner.sent.total() == 0
+    }
+
     /// Of a retired producer: whether something that was taken back may have left. `None` until it is empty and
     /// librdkafka has counted twice since; the first count may have been under way before.
     pub(crate) fn may_have_left(&self, empty: bool) -> Option<bool> {
@@ -204,6 +210,22 @@ mod tests {
         counts.sent(sent(&[("a", 2), ("b", 0)]));
         assert_eq!(verdict(&counts, &[("a", 1), ("b", 1)]), Some(true), "`a` was created again");
         assert_eq!(verdict(&ended(2), &[("a", 1)]), Some(true), "more was answered than is counted");
+    }
+
+    #[test]
+    fn a_producer_has_sent_nothing_until_a_word_or_an_answer_says_so() {
+        let counts = Counts::default();
+        assert!(counts.queued() && counts.nothing_sent());
+        counts.reported(Report::Open);
+        counts.sent(sent(&[("a", 0)]));
+        assert!(counts.nothing_sent(), "it was taken back");
+        counts.sent(sent(&[("a", 1)]));
+        assert!(!counts.nothing_sent());
+        assert!(!ended(1).nothing_sent());
+        let counts = Counts::default();
+        counts.sent(sent(&[("a", 0)]));
+        counts.sent(sent(&[]));
+        assert!(!counts.nothing_sent(), "nobody knows what was sent to a topic that is gone");
     }
 
     #[test]

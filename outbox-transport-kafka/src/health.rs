@@ -17,7 +17,8 @@ pub struct Health {
     /// How long ago librdkafka told of an error of the client as a whole, or a broker refused records for now, and what
     /// it said: host names, no logins.
     pub error: Option<(Duration, String)>,
-    /// How many producers were started; a new one replaces one that failed or whose batch was not acknowledged in time.
+    /// How many producers were started; a new one replaces one that failed, or had begun to send a batch that was not
+    /// acknowledged in time.
     pub producers: u64,
 }
 

@@ -31,6 +31,8 @@ pub(crate) struct Listener {
     /// When it was told last that a broker refused a set of records for now.
     refused: Told,
     left: watch::Sender<Option<bool>>,
+    /// How often librdkafka has told how much it sent.
+    words: watch::Sender<u64>,
     statistics: Option<(Duration, StatisticsHook, Mutex<Option<Instant>>)>,
 }
 
@@ -55,6 +57,7 @@ impl Listener {
         statistics: Option<(Duration, StatisticsHook)>,
     ) -> (Self, watch::Receiver<Option<bool>>) {
         let (left, told) = watch::channel(None);
+        let words = watch::Sender::new(0);
         let statistics = statistics.map(|(interval, hook)| (interval, hook, Mutex::default()));
         let listener = Self {
             number,
@@ -64,6 +67,7 @@ impl Listener {
             lost: Told::default(),
             refused: Told::default(),
             left,
+            words,
             statistics,
         };
         (listener, told)
@@ -71,6 +75,11 @@ impl Listener {
 
     pub(crate) fn counts(&self) -> &Counts {
         &self.counts
+    }
+
+    /// Hears each time that librdkafka tells how much it sent.
+    pub(crate) fn words(&self) -> watch::Receiver<u64> {
+        self.words.subscribe()
     }
 
     pub(crate) fn is_ended(&self) -> bool {
@@ -131,7 +140,8 @@ impl ClientContext for Listener {
             }
             _ => debug!(producer = self.number, facility, ?level, "librdkafka: {text}"),
         }
-        if facility == "FAIL" && hung_up(said).is_some() {
+        // Without a number from a broker a producer sends nothing, and says so here only.
+        if facility == "GETPID" || (facility == "FAIL" && hung_up(said).is_some()) {
             self.heard.error(None, said);
         }
     }
@@ -147,6 +157,7 @@ impl ClientContext for Listener {
     fn stats_raw(&self, json: &[u8]) {
         if let Ok(sent) = serde_json::from_slice::<Sent>(json) {
             self.counts.sent(sent);
+            self.words.send_modify(|words| *words += 1);
         }
         self.tell_statistics(json);
     }

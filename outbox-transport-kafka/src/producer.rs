@@ -3,12 +3,13 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::error::KafkaError;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, PurgeConfig};
 use rdkafka::types::RDKafkaErrorCode;
 use tokio::sync::watch;
+use tokio::time::timeout_at;
 
 use crate::arrivals::Ticket;
 use crate::classify::{Class, class_of};
@@ -25,7 +26,13 @@ pub(crate) struct Producer {
     client: Arc<BaseProducer<Listener>>,
     orders: Arc<Orders>,
     left: watch::Receiver<Option<bool>>,
+    started: Instant,
+    /// How long it may look for its brokers.
+    patience: Duration,
 }
+
+/// Whoever has not found its brokers by then is replaced, should it be at fault itself.
+const LONGEST_SEARCH: Duration = Duration::from_secs(60);
 
 /// What the thread is told.
 #[derive(Debug, Default)]
@@ -55,7 +62,8 @@ impl Producer {
             .name(format!("outbox-kafka-{number}"))
             .spawn(move || listen(&listening, &told))
             .map_err(|error| format!("no thread can be started: {error}"))?;
-        Ok(Self { number, client, orders, left })
+        let patience = LONGEST_SEARCH.max(config.delivery_timeout * 4);
+        Ok(Self { number, client, orders, left, started: Instant::now(), patience })
     }
 
     /// Queues a record; its report will come to the ticket. Never blocks.
@@ -103,15 +111,41 @@ impl Producer {
         self.client.purge(PurgeConfig::default().queue().inflight().non_blocking());
     }
 
+    /// Takes back what waits and gives up what is on its way, but goes on.
+    pub(crate) fn empty(&self) {
+        self.client.purge(PurgeConfig::default().queue().inflight().non_blocking());
+    }
+
+    /// It still looks for its brokers, as far as is known: it has sent nothing yet. To find them can take longer than a
+    /// batch may, where they are slow or many greet them at once, and one that starts over each time would never be
+    /// done. Nothing can go out behind what is taken back from it, so it need not be replaced.
+    pub(crate) fn is_searching(&self) -> bool {
+        !self.is_retired()
+            && self.started.elapsed() < self.patience
+            && self.client.context().counts().nothing_sent()
+    }
+
+    /// The same for certain, once everything that was queued is taken back: librdkafka tells twice how much it sent before
+    /// this is answered, as the first time may have been under way before. `false` when that cannot be told until `limit`.
+    pub(crate) async fn is_surely_searching(&self, limit: tokio::time::Instant) -> bool {
+        if !self.is_searching() {
+            return false;
+        }
+        let mut words = self.client.context().words();
+        let second = *words.borrow() + 2;
+        let told = timeout_at(limit, words.wait_for(|word| *word >= second)).await;
+        matches!(told, Ok(Ok(_))) && self.is_searching()
+    }
+
     pub(crate) fn is_retired(&self) -> bool {
         self.orders.retired.load(Ordering::Acquire) || self.client.context().is_ended()
     }
 
     /// Of a retired producer: whether something that was taken back from its queue may have left before, since more
-    /// was sent than was answered. `true` when that cannot be told within `patience`.
-    pub(crate) async fn may_have_left(&self, patience: Duration) -> bool {
+    /// was sent than was answered. `true` when that cannot be told until `limit`.
+    pub(crate) async fn may_have_left(&self, limit: tokio::time::Instant) -> bool {
         let mut left = self.left.clone();
-        let told = tokio::time::timeout(patience, left.wait_for(Option::is_some)).await;
+        let told = timeout_at(limit, left.wait_for(Option::is_some)).await;
         !matches!(told, Ok(Ok(left)) if *left == Some(false))
     }
 

@@ -44,7 +44,8 @@ use crate::producers::Producers;
 /// that never left, or that the brokers refused at each try, makes the cluster unavailable, which pauses the route and
 /// spends no attempt; one that may have been appended is in doubt. The same happens when `deliver` is dropped, so that
 /// nothing is sent later behind the back of a successor; only a request that is in the network already may still
-/// arrive. A producer is shared, so batches beside it lose what they have on its way too.
+/// arrive. A producer is shared, so batches beside it lose what they have on its way too. One that has not
+/// found its brokers yet goes on looking for them, since they may need longer to answer than a batch may take.
 ///
 /// **Refusals.** A broker refuses a whole set of records for the sake of one. Each of them is then sent alone, so that
 /// only the guilty one becomes a dead letter.

@@ -8,3 +8,4 @@ mod conformance;
 mod doubt;
 mod faults;
 mod outcomes;
+mod slow;
