@@ -11,4 +11,5 @@ mod reading;
 mod schema;
 mod silent;
 mod slots;
+mod storm;
 mod upgrade;
