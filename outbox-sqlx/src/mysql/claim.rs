@@ -43,6 +43,7 @@ impl Cursor {
     /// Notes what a look found.
     pub(super) fn looked(&mut self, look: &Look) {
         (self.now, self.due) = (look.now, look.due);
+        self.reading.time_is(look.now);
     }
 
     /// When the session gets one of `slots` again, it is read from the beginning.

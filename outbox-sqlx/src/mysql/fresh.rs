@@ -122,7 +122,7 @@ impl Work<'_> {
             read += 1;
             let place = place::fresh(decode::slot(&row)?, decode::seq(&row)?, row.try_get(MORE)?);
             last = place.seq;
-            self.cursor.reading.passed(place.seq, self.cursor.now);
+            self.cursor.reading.passed(place.seq);
             let mine = decode::bits([place.slot]) & self.cursor.slots != 0;
             if !mine || self.request.held.contains(&place) || !self.answered.insert(place.seq) {
                 continue;
@@ -137,7 +137,7 @@ impl Work<'_> {
             self.cursor.reading.covered(last);
             return Ok(Read::APart);
         }
-        match self.cursor.reading.drained(self.cursor.now, started.elapsed() < QUICK) {
+        match self.cursor.reading.drained(started.elapsed() < QUICK) {
             true => Ok(Read::AStep),
             false => Ok(Read::All),
         }

@@ -5,10 +5,6 @@
 //! when it is old enough for the last case, and a look at what lies there, committed or not, has found nothing that is
 //! not committed. A look that others' locks do not disturb: a locking read would trip over the row behind the gap too.
 
-/// A gap is looked at when it is so old, in microseconds: a statement takes a place and writes its row at once.
-const GRACE: i64 = 5_000_000;
-/// Or when it lies so many places below the mark.
-const DEPTH: i64 = 100_000;
 /// A gap in which something was not committed is looked at again after so many microseconds.
 const AGAIN: i64 = 1_000_000;
 /// One look covers at most so many places: committed rows that were deleted may still lie there, in any number.
@@ -25,8 +21,6 @@ pub(super) struct Gaps {
 struct Gap {
     from: i64,
     to: i64,
-    /// When it was found; of several in one, the latest.
-    since: i64,
     /// When it may be looked at again.
     again: i64,
     /// All that lay there was committed: once it has been read again, it can be forgotten.
@@ -45,8 +39,8 @@ impl Gaps {
     }
 
     /// Nothing was seen from `from` to `to`, above all other gaps.
-    pub(super) fn found(&mut self, from: i64, to: i64, now: i64) {
-        self.gaps.push(Gap { from, to, since: now, again: now, proven: false });
+    pub(super) fn found(&mut self, from: i64, to: i64) {
+        self.gaps.push(Gap { from, to, again: i64::MIN, proven: false });
         self.merge();
     }
 
@@ -64,20 +58,18 @@ impl Gaps {
         self.gaps.retain(|gap| !(gap.proven && gap.to < upto));
     }
 
-    /// The ranges to look at now; `top` is the highest place known to be given out.
-    pub(super) fn due(&mut self, now: i64, top: i64) -> Vec<(i64, i64)> {
-        let deep = top.saturating_sub(DEPTH);
+    /// The ranges to look at now, no place above `old`: those up to there were given out long enough ago.
+    pub(super) fn due(&mut self, now: i64, old: i64) -> Vec<(i64, i64)> {
         let (mut ranges, mut left) = (Vec::new(), WIDTH);
         let mut index = 0;
         while left > 0
             && let Some(gap) = self.gaps.get(index).copied()
         {
             index += 1;
-            let ripe = if gap.since.saturating_add(GRACE) <= now { gap.to } else { gap.to.min(deep) };
-            if gap.proven || now < gap.again || ripe < gap.from {
+            if gap.proven || now < gap.again || old < gap.from {
                 continue;
             }
-            let upto = ripe.min(gap.from.saturating_add(left - 1));
+            let upto = gap.to.min(old).min(gap.from.saturating_add(left - 1));
             if upto < gap.to {
                 if self.gaps.len() > self.most {
                     continue;
@@ -139,7 +131,6 @@ impl Gaps {
         let next = self.gaps.remove(index + 1);
         let gap = &mut self.gaps[index];
         gap.to = next.to;
-        gap.since = gap.since.max(next.since);
         gap.again = gap.again.max(next.again);
         gap.proven = false;
     }
@@ -164,12 +155,12 @@ fn within<'a>(places: &'a [i64], gap: &Gap) -> &'a [i64] {
 mod tests {
     use super::*;
 
-    const LATER: i64 = GRACE;
+    const ALL: i64 = i64::MAX;
 
     fn gaps(ranges: &[(i64, i64)]) -> Gaps {
         let mut gaps = Gaps::new(8);
         for (from, to) in ranges {
-            gaps.found(*from, *to, 0);
+            gaps.found(*from, *to);
         }
         gaps
     }
@@ -188,38 +179,39 @@ mod tests {
     }
 
     #[test]
-    fn a_gap_is_looked_at_when_it_is_old_or_deep() {
-        let mut gaps = gaps(&[(3, 8), (200_000, 200_001)]);
-        assert_eq!(gaps.due(LATER - 1, 1_000), []);
-        assert_eq!(gaps.due(LATER - 1, 200_002), [(3, 8)], "deep");
-        assert_eq!(gaps.due(LATER, 1_000), [(3, 8), (200_000, 200_001)], "old");
+    fn a_gap_is_looked_at_as_far_as_it_is_old() {
+        let mut gaps = gaps(&[(3, 8), (20, 29)]);
+        assert_eq!(gaps.due(0, 2), []);
+        assert_eq!(gaps.due(0, 10), [(3, 8)]);
+        assert_eq!(gaps.due(0, 25), [(3, 8), (20, 25)]);
+        assert_eq!(ranges(&gaps), [(3, 8), (20, 25), (26, 29)]);
     }
 
     #[test]
     fn an_empty_gap_is_forgotten_at_once() {
         let mut gaps = gaps(&[(3, 8), (10, 10)]);
-        let due = gaps.due(LATER, 20);
-        gaps.looked(&due, &[], &[], i64::MAX, LATER);
+        let due = gaps.due(0, ALL);
+        gaps.looked(&due, &[], &[], ALL, 0);
         assert_eq!(ranges(&gaps), []);
     }
 
     #[test]
     fn a_gap_with_something_that_is_not_committed_stays_whole() {
         let mut gaps = gaps(&[(3, 8), (10, 10)]);
-        let due = gaps.due(LATER, 20);
-        gaps.looked(&due, &[], &[5], i64::MAX, LATER);
+        let due = gaps.due(0, ALL);
+        gaps.looked(&due, &[], &[5], ALL, 0);
         assert_eq!(ranges(&gaps), [(3, 8)], "its other places may belong to the same statement");
-        assert_eq!(gaps.due(LATER + AGAIN - 1, 20), []);
-        assert_eq!(gaps.due(LATER + AGAIN, 20), [(3, 8)]);
+        assert_eq!(gaps.due(AGAIN - 1, ALL), []);
+        assert_eq!(gaps.due(AGAIN, ALL), [(3, 8)]);
     }
 
     #[test]
     fn a_gap_with_committed_rows_is_read_once_more_before_it_is_forgotten() {
         let mut gaps = gaps(&[(3, 8)]);
-        let due = gaps.due(LATER, 20);
-        gaps.looked(&due, &[5], &[5], i64::MAX, LATER);
+        let due = gaps.due(0, ALL);
+        gaps.looked(&due, &[5], &[5], ALL, 0);
         assert_eq!(ranges(&gaps), [(3, 8)]);
-        assert_eq!(gaps.due(LATER, 20), [], "it need not be looked at again");
+        assert_eq!(gaps.due(0, ALL), [], "it need not be looked at again");
         gaps.covered(8);
         assert_eq!(ranges(&gaps), [(3, 8)], "the statement ended before it");
         gaps.covered(9);
@@ -229,9 +221,9 @@ mod tests {
     #[test]
     fn a_row_that_is_not_committed_at_first_is_not_taken_for_committed() {
         let mut gaps = gaps(&[(3, 8)]);
-        let due = gaps.due(LATER, 20);
-        gaps.looked(&due, &[5], &[5, 6], i64::MAX, LATER);
-        gaps.covered(i64::MAX);
+        let due = gaps.due(0, ALL);
+        gaps.looked(&due, &[5], &[5, 6], ALL, 0);
+        gaps.covered(ALL);
         assert_eq!(ranges(&gaps), [(3, 8)]);
     }
 
@@ -240,9 +232,9 @@ mod tests {
         let mut gaps = gaps(&[(1, 2_500_000)]);
         let mut looks = 0;
         while !ranges(&gaps).is_empty() {
-            let due = gaps.due(0, 3_000_000);
+            let due = gaps.due(0, ALL);
             assert!(due.iter().all(|(from, to)| to - from < WIDTH));
-            gaps.looked(&due, &[], &[], i64::MAX, 0);
+            gaps.looked(&due, &[], &[], ALL, 0);
             looks += 1;
         }
         assert_eq!(looks, 3);
@@ -251,10 +243,10 @@ mod tests {
     #[test]
     fn a_look_that_did_not_get_far_counts_as_far_as_it_got() {
         let mut gaps = gaps(&[(1, 100), (200, 300)]);
-        let due = gaps.due(LATER, 400);
-        gaps.looked(&due, &[10, 20], &[10, 20], 20, LATER);
+        let due = gaps.due(0, ALL);
+        gaps.looked(&due, &[10, 20], &[10, 20], 20, 0);
         assert_eq!(ranges(&gaps), [(1, 20), (21, 100), (200, 300)]);
-        gaps.covered(i64::MAX);
+        gaps.covered(ALL);
         assert_eq!(ranges(&gaps), [(21, 100), (200, 300)]);
     }
 
@@ -263,7 +255,7 @@ mod tests {
         let mut gaps = Gaps::new(4);
         for seq in [10, 20, 30, 31, 40, 42, 60] {
             if !matches!(seq, 31) {
-                gaps.found(seq, seq, 0);
+                gaps.found(seq, seq);
             }
         }
         assert_eq!(ranges(&gaps).len(), 4);

@@ -14,6 +14,8 @@ mod gaps;
 mod inbox;
 mod look;
 mod migrate;
+#[cfg(test)]
+mod model;
 mod place;
 mod reading;
 mod retry;

@@ -11,6 +11,8 @@
 //! Now and then a range that was passed long since is read again, the *sweep*. It finds what no rule foresees, such as
 //! a row that took its place and was written much later, or one that a person restored: late, but not never.
 
+use std::collections::VecDeque;
+
 use super::gaps::Gaps;
 
 /// How many ranges one statement reads below the mark, at most: the gaps and the sweep.
@@ -21,6 +23,13 @@ const MOST_GAPS: usize = MOST_RANGES - 3;
 const STEP: i64 = 1_000_000;
 /// Microseconds from one step of the sweep to the next.
 const SWEEP_EVERY: i64 = 5_000_000;
+/// What lies in a gap is looked at when its places were given out so many microseconds ago: a statement takes a place and
+/// writes its row at once.
+const GRACE: i64 = 5_000_000;
+/// Or when they lie so many places below others that were given out so many microseconds ago: by then a gap is wide. The
+/// first reading does not wait, since it may have to pass millions.
+const DEPTH: i64 = 100_000;
+const GRACE_OF_DEEP: i64 = 1_000_000;
 /// Places in one step of the sweep. It grows while the steps are quick: empty places cost nothing.
 const SWEEP_WIDTH: (i64, i64) = (50_000, 50_000_000);
 
@@ -31,9 +40,15 @@ pub(super) struct Reading {
     mark: i64,
     /// While this is the first reading: the latest place that was given out when it began.
     first: Option<i64>,
+    past: Past,
     gaps: Gaps,
     sweep: Sweep,
 }
+
+/// Where the mark was at which time, about once a second: what is below it was given out by then. Not when a gap was
+/// found: a gap becomes one with others, and the session may have slept since it asked for the time.
+#[derive(Debug, Clone, Default)]
+struct Past(VecDeque<(i64, i64)>);
 
 #[derive(Debug, Clone, Copy)]
 struct Sweep {
@@ -59,7 +74,12 @@ impl Reading {
     /// From the beginning; `last` is a place that no place given out so far is above.
     pub(super) fn first(last: i64) -> Self {
         let sweep = Sweep { after: 0, upto: 0, width: SWEEP_WIDTH.0, at: 0, step: None };
-        Self { mark: 0, first: Some(last), gaps: Gaps::new(MOST_GAPS), sweep }
+        Self { mark: 0, first: Some(last), past: Past::default(), gaps: Gaps::new(MOST_GAPS), sweep }
+    }
+
+    /// It is `now` by the server's clock, after all that was read so far.
+    pub(super) fn time_is(&mut self, now: i64) {
+        self.past.note(now, self.mark);
     }
 
     /// What to read next.
@@ -70,11 +90,11 @@ impl Reading {
     }
 
     /// A row was read; they come in their order.
-    pub(super) fn passed(&mut self, seq: i64, now: i64) {
+    pub(super) fn passed(&mut self, seq: i64) {
         if seq <= self.mark {
             self.gaps.seen(seq);
         } else {
-            self.skip_to(seq, now);
+            self.skip_to(seq);
             self.mark = seq;
         }
     }
@@ -88,7 +108,7 @@ impl Reading {
     }
 
     /// The statement brought all it could; `quick` if it did not take long. Answers whether there may be more above.
-    pub(super) fn drained(&mut self, now: i64, quick: bool) -> bool {
+    pub(super) fn drained(&mut self, quick: bool) -> bool {
         self.gaps.covered(i64::MAX);
         self.sweep.end(quick);
         if self.first.is_none() {
@@ -100,7 +120,7 @@ impl Reading {
                 false
             }
             upto => {
-                self.skip_to(upto + 1, now);
+                self.skip_to(upto + 1);
                 self.mark = upto;
                 true
             }
@@ -109,8 +129,12 @@ impl Reading {
 
     /// The gaps to look at, in which there may be something uncommitted.
     pub(super) fn doubtful(&mut self, now: i64) -> Vec<(i64, i64)> {
-        let top = self.first.map_or(self.mark, |last| last.max(self.mark));
-        self.gaps.due(now, top)
+        let top = match self.first {
+            Some(last) => last.max(self.mark),
+            None => self.past.mark(now - GRACE_OF_DEEP),
+        };
+        let old = self.past.mark(now - GRACE).max(top.saturating_sub(DEPTH));
+        self.gaps.due(now, old)
     }
 
     /// What the look at them found, as [`Gaps::looked`] says.
@@ -125,9 +149,9 @@ impl Reading {
         self.gaps.looked(ranges, committed, all, complete, now);
     }
 
-    fn skip_to(&mut self, seq: i64, now: i64) {
+    fn skip_to(&mut self, seq: i64) {
         if self.mark + 1 < seq {
-            self.gaps.found(self.mark + 1, seq - 1, now);
+            self.gaps.found(self.mark + 1, seq - 1);
         }
     }
 
@@ -137,6 +161,29 @@ impl Reading {
             Some(last) if self.mark.saturating_add(STEP) < last => self.mark + STEP,
             _ => i64::MAX,
         }
+    }
+}
+
+impl Past {
+    /// From one note to the next.
+    const EVERY: i64 = 500_000;
+
+    fn note(&mut self, now: i64, mark: i64) {
+        if self.0.back().is_some_and(|(at, _)| now < *at) {
+            // The clock was set back.
+            self.0.clear();
+        }
+        if self.0.back().is_none_or(|(at, _)| at + Self::EVERY <= now) {
+            self.0.push_back((now, mark));
+        }
+        while self.0.get(1).is_some_and(|(at, _)| at + GRACE <= now) {
+            self.0.pop_front();
+        }
+    }
+
+    /// The latest mark that was noted until `time`; 0 for none.
+    fn mark(&self, time: i64) -> i64 {
+        self.0.iter().rev().find(|(at, _)| *at <= time).map_or(0, |(_, mark)| *mark)
     }
 }
 
@@ -170,13 +217,13 @@ mod tests {
     fn reading() -> Reading {
         let mut reading = Reading::first(0);
         assert_eq!(reading.next(0), Next { after: 0, upto: i64::MAX, ranges: vec![] });
-        assert!(!reading.drained(0, true));
+        assert!(!reading.drained(true));
         reading
     }
 
     fn pass(reading: &mut Reading, places: &[i64]) {
         for seq in places {
-            reading.passed(*seq, 0);
+            reading.passed(*seq);
         }
     }
 
@@ -199,7 +246,7 @@ mod tests {
             let next = reading.next(0);
             assert!(next.ranges.iter().all(|(from, to)| to - from <= STEP), "{next:?}");
             steps.push((next.after, next.upto));
-            if !reading.drained(0, true) {
+            if !reading.drained(true) {
                 break;
             }
         }
@@ -218,5 +265,31 @@ mod tests {
         assert_eq!(reading.next(SWEEP_EVERY).ranges, [(1, 3)], "the statement ended within it");
         reading.covered(4);
         assert_eq!(reading.next(SWEEP_EVERY).ranges, []);
+    }
+
+    #[test]
+    fn a_gap_is_looked_at_when_it_is_old_or_deep() {
+        let mut reading = reading();
+        pass(&mut reading, &[1, 3]);
+        // Long after the time was asked for.
+        reading.time_is(10);
+        pass(&mut reading, &[5, 200_000]);
+        assert_eq!(reading.doubtful(10), []);
+        reading.time_is(GRACE_OF_DEEP);
+        assert_eq!(reading.doubtful(2 * GRACE_OF_DEEP - 1), []);
+        assert_eq!(reading.doubtful(2 * GRACE_OF_DEEP), [(2, 2), (4, 4), (6, 100_000)], "deep");
+        reading.time_is(GRACE + GRACE_OF_DEEP);
+        let all = [(2, 2), (4, 4), (6, 100_000), (100_001, 199_999)];
+        assert_eq!(reading.doubtful(GRACE + GRACE_OF_DEEP), all, "old");
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_begins_anew() {
+        let mut reading = reading();
+        pass(&mut reading, &[1, 3]);
+        reading.time_is(10 * GRACE);
+        reading.time_is(GRACE);
+        assert_eq!(reading.doubtful(2 * GRACE - 1), []);
+        assert_eq!(reading.doubtful(2 * GRACE), [(2, 2)]);
     }
 }
