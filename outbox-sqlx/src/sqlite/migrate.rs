@@ -16,10 +16,15 @@ pub(super) fn migrations(prefix: &str) -> Vec<Migration> {
     migration::steps(MIGRATIONS, prefix)
 }
 
-/// Applies the steps that are missing, in one transaction that other processes wait for.
+/// Applies the steps that are missing, in one transaction that other processes wait for. Where none is missing, as at
+/// most starts, it waits for nobody who writes.
 pub(super) async fn migrate(own: &OwnConnection, sql: &Statements, prefix: &str) -> Result<(), StoreError> {
     let mut connection = own.open().await?;
     let failed = |error| store_error("migrate the outbox tables", error);
+    let already = applied(&mut connection, sql).await.map_err(failed)?;
+    if migration::check(MIGRATIONS, &already, "SqliteOutbox").is_ok() {
+        return Ok(());
+    }
     let mut tx = connection.begin_with("BEGIN IMMEDIATE").await.map_err(failed)?;
     let applied = applied(&mut tx, sql).await.map_err(failed)?;
     migration::refuse_newer(MIGRATIONS, &applied)?;

@@ -19,6 +19,14 @@ async fn migrating_again_changes_nothing() {
 }
 
 #[tokio::test]
+async fn migrating_what_is_there_waits_for_nobody_who_writes() {
+    let file = File::new().await;
+    let writing = file.outbox.begin().await.unwrap();
+    file.elsewhere().await.migrate().await.unwrap();
+    writing.rollback().await.unwrap();
+}
+
+#[tokio::test]
 async fn missing_tables_are_told_with_the_migration_to_run() {
     let folder = tempfile::tempdir().unwrap();
     let pool = pool(&folder.path().join("empty.db")).await;
