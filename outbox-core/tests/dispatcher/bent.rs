@@ -14,6 +14,8 @@ pub(crate) struct Bent {
     pub(crate) inner: MemoryOutbox,
     /// The next renewal panics.
     pub(crate) renew_panics: Arc<AtomicBool>,
+    /// How often it was asked to renew.
+    pub(crate) renewals: Arc<AtomicU64>,
     /// Renewals fail.
     pub(crate) renewals_fail: Arc<AtomicBool>,
     /// The next claim fails, having done nothing.
@@ -52,6 +54,7 @@ impl Bent {
         Self {
             inner,
             renew_panics: Arc::default(),
+            renewals: Arc::default(),
             renewals_fail: Arc::default(),
             claim_fails: Arc::default(),
             claims_wait: Arc::default(),
@@ -105,6 +108,7 @@ impl OutboxStore for Bent {
         lease: Duration,
     ) -> Result<Ownership, StoreError> {
         assert!(!self.renew_panics.swap(false, Ordering::SeqCst), "the store panics");
+        self.renewals.fetch_add(1, Ordering::SeqCst);
         if self.renewals_fail.load(Ordering::SeqCst) {
             return Err(broken());
         }

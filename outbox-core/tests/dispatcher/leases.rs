@@ -78,7 +78,11 @@ async fn sends_are_dropped_when_the_lease_lapses_and_spend_no_attempt() {
     let outbox = MemoryOutbox::new();
     let store = Flaky::new(outbox.clone());
     let dropped = std::sync::Arc::new(tokio::sync::Notify::new());
-    struct HangsOnce(std::sync::Arc<tokio::sync::Notify>, Recorder);
+    struct HangsOnce {
+        hangs: std::sync::Arc<tokio::sync::Notify>,
+        dropped: std::sync::Arc<tokio::sync::Notify>,
+        log: Recorder,
+    }
     struct OnDrop(std::sync::Arc<tokio::sync::Notify>);
     impl Drop for OnDrop {
         fn drop(&mut self) {
@@ -89,17 +93,23 @@ async fn sends_are_dropped_when_the_lease_lapses_and_spend_no_attempt() {
     impl SendOne for HangsOnce {
         async fn send(&self, delivery: &Delivery) -> Outcome {
             if !delivery.in_doubt {
-                let _guard = OnDrop(std::sync::Arc::clone(&self.0));
+                let _guard = OnDrop(std::sync::Arc::clone(&self.dropped));
+                self.hangs.notify_one();
                 std::future::pending::<()>().await;
             }
-            self.1.send(delivery).await
+            self.log.send(delivery).await
         }
     }
-    let recorder = Recorder::accepting();
-    let transport = PerMessage::new(1, HangsOnce(std::sync::Arc::clone(&dropped), recorder.clone()));
-    let running = start(&dispatcher(store.clone(), quick(), vec![Route::topic("orders", transport)]));
+    let (hangs, recorder) = (std::sync::Arc::new(tokio::sync::Notify::new()), Recorder::accepting());
+    let once = HangsOnce {
+        hangs: std::sync::Arc::clone(&hangs),
+        dropped: std::sync::Arc::clone(&dropped),
+        log: recorder.clone(),
+    };
+    let route = Route::topic("orders", PerMessage::new(1, once));
+    let running = start(&dispatcher(store.clone(), quick(), vec![route]));
     commit(&outbox, &[message("orders", Some("k"), 0)]).await;
-    tokio::time::sleep(Duration::from_millis(100)).await;
+    hangs.notified().await;
     store.renew_down.store(true, Ordering::SeqCst);
     tokio::time::timeout(PATIENCE, dropped.notified())
         .await
@@ -148,11 +158,9 @@ async fn a_store_that_is_down_is_not_hammered() {
     ));
     tokio::time::sleep(Duration::from_millis(50)).await;
     store.down.store(true, Ordering::SeqCst);
-    let before = store.calls.load(Ordering::SeqCst);
     commit(&outbox, &[message("orders", None, "x")]).await;
-    tokio::time::sleep(Duration::from_millis(400)).await;
-    let calls = store.calls.load(Ordering::SeqCst) - before;
-    assert!(calls < 60, "{calls} calls in 400 ms");
+    let calls = rises_in(Duration::from_millis(400), &store.calls).await;
+    assert!(calls < 60.0, "{calls} calls in 400 ms");
     store.down.store(false, Ordering::SeqCst);
     recorder.wait_for(1).await;
     running.stop().await.unwrap();
@@ -165,8 +173,8 @@ async fn a_slot_is_handed_over_without_doubt_and_without_waiting_for_the_lease()
     let (transport, log, gate, waiting) = gated();
     let settings = Settings { lease: Duration::from_secs(60), ..quick() };
     let asking = Bent::new(outbox.clone());
-    // Renewed three times a second, so that the wish is heard soon.
-    let short = Settings { lease: Duration::from_secs(1), ..settings.clone() };
+    // Renewed every second, so that the wish is heard soon.
+    let short = Settings { lease: Duration::from_secs(3), ..settings.clone() };
     let first = start(&dispatcher(
         asking.clone(),
         short,
@@ -176,7 +184,9 @@ async fn a_slot_is_handed_over_without_doubt_and_without_waiting_for_the_lease()
     let rest = Recorder::accepting();
     let second = start(&dispatcher(outbox, settings, vec![Route::topic("orders", InBatches(rest.clone()))]));
     asking.hand_over.store(true, Ordering::SeqCst);
-    tokio::time::sleep(Duration::from_millis(700)).await;
+    let renewals = || asking.renewals.load(Ordering::SeqCst);
+    let before = renewals();
+    until("it has heard the wish", || renewals() > before + 1).await;
     assert!(rest.seen().is_empty(), "two messages are in flight: their slot is not given away");
     gate.add_permits(100);
     rest.wait_for(18).await;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use outbox_core::*;
 use tokio::sync::{Notify, Semaphore};
@@ -312,6 +312,14 @@ impl OutboxStore for Flaky {
 
 pub(crate) async fn count(outbox: &MemoryOutbox, state: MessageState) -> u64 {
     outbox.counts().await.expect("counts").iter().map(|topic| topic.of(state)).sum()
+}
+
+/// How often `count` rises in `time`, also where a busy machine takes longer: the rise for each `time` that passed.
+pub(crate) async fn rises_in(time: Duration, count: &AtomicU64) -> f64 {
+    let (started, before) = (Instant::now(), count.load(Ordering::SeqCst));
+    tokio::time::sleep(time).await;
+    let rose = count.load(Ordering::SeqCst) - before;
+    rose as f64 / started.elapsed().div_duration_f64(time)
 }
 
 /// Sends only as many messages as it got permits for; tells when one is waiting.

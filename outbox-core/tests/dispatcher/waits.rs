@@ -55,7 +55,7 @@ async fn waits_without_end_are_settings_like_any_other() {
     running.stop().await.unwrap();
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn what_a_slow_destination_left_unstarted_at_the_deadline_is_not_in_doubt() {
     struct Slow(Recorder);
     #[async_trait]
