@@ -40,7 +40,8 @@ pub async fn open(url: Option<&str>, data_dir: &Path) -> Result<SqliteDatabase> 
         .foreign_keys(true)
         // A booking that was answered must survive a power cut, and its message with it.
         .synchronous(SqliteSynchronous::Full)
-        .busy_timeout(Duration::from_secs(5));
+        // Who waits asks again and again, and may be passed by others; a request as a whole gives up after 20 s.
+        .busy_timeout(Duration::from_secs(15));
     let file = options.get_filename().to_path_buf();
     let pool = SqlitePoolOptions::new()
         .max_connections(8)

@@ -55,15 +55,18 @@ pub fn built_with(example: &str, features: &str) -> PathBuf {
     executable.expect("the example builds; cargo has printed why it does not")
 }
 
-/// A command that starts the example in `data_dir`, on a free port, untouched by this process's environment.
+/// A command that starts the example in `data_dir`, on a free port, untouched by this process's environment. It owns the
+/// outbox for half a minute, so that no lease is lost to a machine that is busy; what takes over from a process that was
+/// killed sets less.
 pub fn command(data_dir: &Path) -> Command {
     let mut command = Command::new(program());
-    for variable in ["DATABASE_URL", "SMTP_URL", "MAIL_FROM", "RUST_LOG", "OUTBOX_LEASE_MS"] {
+    for variable in ["DATABASE_URL", "SMTP_URL", "MAIL_FROM", "RUST_LOG"] {
         command.env_remove(variable);
     }
     if let Some(url) = server::database(data_dir) {
         command.env("DATABASE_URL", url);
     }
+    command.env("OUTBOX_LEASE_MS", "30000");
     command.env("BIND", "127.0.0.1:0").arg("--data-dir").arg(data_dir);
     command.stdin(Stdio::null()).kill_on_drop(true);
     command
