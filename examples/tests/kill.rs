@@ -24,10 +24,13 @@ async fn killed_during_20_bookings_no_invitation_is_lost() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "takes half a minute; scripts/test runs it"]
+#[ignore = "takes a minute; scripts/test runs it"]
 async fn killed_during_200_bookings_no_invitation_is_lost() {
     book_and_kill(200, 30).await;
 }
+
+/// After a death, the next process delivers this much later.
+const LEASE_MS: u64 = 1_000;
 
 /// Who books, over all lives of the process.
 #[derive(Default)]
@@ -52,11 +55,11 @@ async fn book_and_kill(bookings: usize, lives: usize) {
         let clients = if life % 2 == 0 {
             // Anywhere from start-up through the dead session's lease into the middle of deliveries.
             let clients = [(); 4].map(|()| book(400));
-            tokio::time::sleep(random_moment(1_000)).await;
+            tokio::time::sleep(random_moment(LEASE_MS + 700)).await;
             clients
         } else {
             // In the middle of a burst, with bookings half committed and invitations half delivered.
-            tokio::time::sleep(random_moment(1_000)).await;
+            tokio::time::sleep(random_moment(LEASE_MS + 700)).await;
             let clients = [(); 4].map(|()| book(1));
             let _ = tokio::time::timeout(Duration::from_secs(1), guests.answer.notified()).await;
             tokio::time::sleep(random_moment(40)).await;
@@ -101,27 +104,33 @@ async fn book_and_kill(bookings: usize, lives: usize) {
     }
     let missing: Vec<_> = committed.keys().filter(|id| !copies.contains_key(id.as_str())).collect();
     assert!(missing.is_empty(), "{} invitations are missing: {missing:?}", missing.len());
-    let answered = guests.answered.lock().expect("no client panicked");
+    let answered = guests.answered.lock().expect("no client panicked").clone();
     assert!(answered.iter().all(|message| committed.contains_key(message)), "an answered booking is gone");
     assert!(answered.len() >= bookings, "only {} bookings were answered", answered.len());
 
+    // Beside the deaths, a lease that a busy machine lost puts what was in flight in doubt, and may send it twice.
+    let in_doubt = in_doubt(data.path()).await;
+    let unmarked = copies.iter().find(|(id, copies)| **copies > 1 && !in_doubt.contains(**id));
+    assert_eq!(unmarked, None, "a duplicate of what was never in doubt");
     let duplicates = mails.len() - committed.len();
-    let in_flight: i64 = in_flight.values().sum();
+    let in_flight: Vec<String> = in_flight.into_values().flatten().collect();
+    let lapsed = in_doubt.iter().filter(|id| !in_flight.contains(id)).count();
     println!(
         "{} kills, {} bookings asked for, {} appointments committed ({} answered), {} mails: {duplicates} duplicates, \
-         {in_flight} were in flight",
+         {} were in flight, {lapsed} while a lease was lost",
         lives - 1,
         guests.asked.load(Ordering::SeqCst),
         committed.len(),
         answered.len(),
         mails.len(),
+        in_flight.len(),
     );
-    assert!(duplicates as i64 <= in_flight, "more duplicates than messages in flight");
+    assert!(duplicates <= in_flight.len() + lapsed, "more duplicates than messages in flight");
 }
 
 async fn start(data_dir: &Path) -> App {
     let mut command = command(data_dir);
-    command.env("OUTBOX_LEASE_MS", "300");
+    command.env("OUTBOX_LEASE_MS", LEASE_MS.to_string());
     App::spawn(command).await
 }
 
@@ -141,6 +150,11 @@ impl Guests {
                 support::send(api, Method::POST, "/appointment", &[JSON], body.to_string().into()).await;
             // The process died under the request; whether it was committed, the database knows.
             let Ok(answer) = answer else { return };
+            if answer.status == StatusCode::SERVICE_UNAVAILABLE {
+                // The database is busy. The next guest tries.
+                tokio::time::sleep(random_moment(100)).await;
+                continue;
+            }
             assert_eq!(answer.status, StatusCode::CREATED, "{}", answer.body);
             let message = answer.body["messageId"].as_str().expect("a message id").to_owned();
             self.answered.lock().expect("no client panicked").insert(message);
@@ -150,21 +164,35 @@ impl Guests {
     }
 }
 
-/// What the dead process had in flight: for each batch in the journal, how many of its messages were not settled.
-/// A process that was killed before it took over leaves the batches of the one before as they were. On a server the
-/// journal is no JSON: there, each dead process counts for as many as it may have in flight.
-async fn batches_in_flight(data_dir: &Path) -> BTreeMap<(i64, i64), i64> {
+/// What the dead process had in flight: for each batch in the journal, its messages that were not settled. A process
+/// that was killed before it took over leaves the batches of the one before as they were. On a server the journal is no
+/// JSON: there, each dead process counts for as many as it may have in flight.
+async fn batches_in_flight(data_dir: &Path) -> BTreeMap<(i64, i64), Vec<String>> {
     if server::database(data_dir).is_some() {
-        return BTreeMap::from([((Uuid::now_v7().as_u64_pair().1 as i64, 0), 32)]);
+        return BTreeMap::from([(
+            (Uuid::now_v7().as_u64_pair().1 as i64, 0),
+            vec!["of a server".to_owned(); 32],
+        )]);
     }
     let rows = query(
         data_dir,
-        "select epoch, batch_no, (select count(*) from json_each(places)
-            where value in (select seq from outbox_messages union all select seq from outbox_deferred))
-         from outbox_journal",
+        "select epoch, batch_no, m.id from outbox_journal, json_each(places) as place
+         join (select seq, id from outbox_messages union all select seq, id from outbox_deferred) as m
+            on m.seq = place.value",
     )
     .await;
-    rows.iter().map(|row| ((row.get(0), row.get(1)), row.get(2))).collect()
+    let mut batches = BTreeMap::<_, Vec<String>>::new();
+    for row in rows {
+        batches.entry((row.get(0), row.get(1))).or_default().push(row.get(2));
+    }
+    batches
+}
+
+/// The delivered messages that were sent at least once without an answer, as the outbox knows it.
+async fn in_doubt(data_dir: &Path) -> BTreeSet<String> {
+    let sql =
+        "select lower(cast(id as char(36))) from outbox_overview where state = 'delivered' and in_doubt";
+    query(data_dir, sql).await.iter().map(|row| row.get(0)).collect()
 }
 
 /// Committed messages that are not settled yet.
