@@ -155,7 +155,7 @@ impl Sink {
     /// The dumps of the mails, once there are `count`.
     async fn mails(&self, count: usize) -> Vec<String> {
         let mut mails = Vec::new();
-        for _ in 0..100 {
+        for _ in 0..1_000 {
             let files = fs::read_dir(self.folder.path()).expect("own folder");
             mails = files.filter_map(|file| fs::read_to_string(file.ok()?.path()).ok()).collect();
             if mails.len() >= count && mails.iter().all(|mail| mail.contains("last line")) {

@@ -114,7 +114,7 @@ async fn what_is_not_started_in_time_is_not_sent() {
         _ => Act::Go,
     })
     .await;
-    let starts_for = Duration::from_millis(300);
+    let starts_for = Duration::from_secs(1);
     let transport = to(&relay).starts_for(starts_for).build().expect("a valid transport");
     let (one, two) = (mails(2), mails(1));
     let waits_for_the_only_connection = async {

@@ -126,7 +126,7 @@ async fn a_connection_whose_reply_did_not_come_in_time_is_not_used_again() {
             _ => Act::Go,
         })
         .await;
-        let each = Duration::from_millis(300);
+        let each = Duration::from_secs(2);
         let transport = to(&relay).timeouts(timeouts(each)).build().expect("a valid transport");
         assert_eq!(class(&deliver_one(&transport).await), expected);
         gate.add_permits(1);
