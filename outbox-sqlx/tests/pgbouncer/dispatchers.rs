@@ -53,7 +53,8 @@ impl Receiver {
 }
 
 fn start(outbox: PostgresOutbox, receiver: &Receiver, poll_max: Duration) -> JoinHandle<()> {
-    let settings = Settings { lease: Duration::from_secs(2), poll_max, ..Settings::default() };
+    // No lease may be lost, however busy the machine is.
+    let settings = Settings { lease: Duration::from_secs(10), poll_max, ..Settings::default() };
     let dispatcher = LeasedDispatcher::builder(outbox)
         .settings(settings)
         .route(Route::topic("t", PerMessage::new(8, receiver.clone())))
@@ -77,6 +78,12 @@ async fn two_dispatchers_through_a_pooler_deliver_everything_in_order() {
     let receiver = Receiver::default();
     let running: Vec<_> =
         (0..2).map(|_| start(there.elsewhere(), &receiver, Duration::from_millis(100))).collect();
+    let shared = async {
+        while there.owners().await < 2 {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(Duration::from_secs(60), shared).await.expect("both own something");
     for number in 0..20 {
         for key in 0..10 {
             send(&there.outbox, key, number).await;

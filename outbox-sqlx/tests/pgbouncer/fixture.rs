@@ -56,6 +56,13 @@ impl Pooled {
         PostgresOutbox::builder(pool()).table_prefix(&self.prefix).behind_pooler(true).build().unwrap()
     }
 
+    /// How many dispatchers own something.
+    pub(crate) async fn owners(&self) -> i64 {
+        let mut conn = direct().connect().await.unwrap();
+        let sql = format!("SELECT count(DISTINCT epoch) FROM {}leases", self.prefix);
+        sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(&mut conn).await.unwrap()
+    }
+
     /// As another process whose own connections lead to the server itself.
     pub(crate) fn elsewhere_directly(&self) -> PostgresOutbox {
         PostgresOutbox::builder(pool())

@@ -12,6 +12,9 @@ use tokio::task::JoinHandle;
 
 use crate::fixture::{Schema, message};
 
+/// Where dispatchers die: what they had goes on soon.
+const SHORT: Duration = Duration::from_secs(1);
+
 /// What the receiving side got, in the order in which it came.
 #[derive(Clone, Default)]
 struct Receiver {
@@ -83,9 +86,9 @@ impl Receiver {
 }
 
 /// A dispatcher with connections of its own, as in another process; aborting the task is its death.
-async fn start(schema: &Schema, receiver: &Receiver, by: usize) -> JoinHandle<()> {
+async fn start(schema: &Schema, receiver: &Receiver, by: usize, lease: Duration) -> JoinHandle<()> {
     let settings = Settings {
-        lease: Duration::from_secs(1),
+        lease,
         batch: 20,
         max_held: 60,
         poll_min: Duration::from_millis(5),
@@ -119,7 +122,7 @@ async fn survive_kills(dispatchers: usize, kills: usize) {
     let receiver = Receiver::default();
     let mut running = Vec::new();
     for by in 0..dispatchers {
-        running.push(start(&schema, &receiver, by).await);
+        running.push(start(&schema, &receiver, by, SHORT).await);
     }
     let count = 1_500;
     let producing = produce(&schema, count);
@@ -128,7 +131,7 @@ async fn survive_kills(dispatchers: usize, kills: usize) {
             tokio::time::sleep(Duration::from_millis(350 + 90 * (kill as u64 % 3))).await;
             let victim = kill % dispatchers;
             running[victim].abort();
-            running[victim] = start(&schema, &receiver, dispatchers + kill).await;
+            running[victim] = start(&schema, &receiver, dispatchers + kill, SHORT).await;
         }
     };
     tokio::join!(producing, killing);
@@ -155,10 +158,12 @@ async fn three_dispatchers_that_are_killed_lose_nothing_and_keep_the_order() {
 async fn a_dispatcher_that_joins_gets_its_share_of_the_work_without_a_duplicate() {
     let schema = Schema::new().await;
     let receiver = Receiver::default();
-    let first = start(&schema, &receiver, 1).await;
+    // Nobody dies, so no lease may be lost, however busy the machine is.
+    let long = Duration::from_secs(10);
+    let first = start(&schema, &receiver, 1, long).await;
     produce(&schema, 200).await;
     receiver.wait_for(200).await;
-    let second = start(&schema, &receiver, 2).await;
+    let second = start(&schema, &receiver, 2, long).await;
     let shared = async {
         // The newcomer owns its half after a renewal or two of the other.
         while schema.number("SELECT count(DISTINCT epoch) FROM outbox_leases WHERE epoch IS NOT NULL").await

@@ -44,7 +44,7 @@ impl Sleepy {
         let settings = Settings {
             poll_min: every,
             poll_max: every,
-            lease: Duration::from_secs(2),
+            lease: Duration::from_secs(10),
             ..Settings::default()
         };
         let dispatcher = LeasedDispatcher::builder(outbox)

@@ -69,6 +69,8 @@ impl File {
 
 pub(crate) async fn pool(path: &Path) -> SqlitePool {
     let options = SqliteConnectOptions::new().filename(path).create_if_missing(true);
+    // Who waits may be passed by others again and again: on a slow disk, by processes that write all the time.
+    let options = options.busy_timeout(Duration::from_secs(60));
     SqlitePoolOptions::new().max_connections(4).connect_with(options).await.unwrap()
 }
 
