@@ -166,20 +166,21 @@ CREATE TABLE IF NOT EXISTS outbox_acts (
     KEY outbox_acts_at (at)
 ) ENGINE = InnoDB DEFAULT CHARACTER SET utf8mb4 COLLATE /*!80017 utf8mb4_0900_bin */ /*M!100600 utf8mb4_nopad_bin */;
 
--- Every message the outbox knows, wherever it lies and without its payload: for people. The id is written as text.
+-- Every message the outbox knows, wherever it lies and without its payload: for people. The id is written as text. What
+-- is no column is converted, or MySQL would give it the collation of whoever asks, and refuse to compare it.
 CREATE OR REPLACE SQL SECURITY INVOKER VIEW outbox_overview AS
 SELECT seq,
-    LOWER(CONCAT_WS('-', SUBSTR(HEX(id), 1, 8), SUBSTR(HEX(id), 9, 4), SUBSTR(HEX(id), 13, 4), SUBSTR(HEX(id), 17, 4),
-        SUBSTR(HEX(id), 21))) AS id,
-    topic, message_type, message_key, 'fresh' AS lies,
+    CONVERT(LOWER(CONCAT_WS('-', SUBSTR(HEX(id), 1, 8), SUBSTR(HEX(id), 9, 4), SUBSTR(HEX(id), 13, 4),
+        SUBSTR(HEX(id), 17, 4), SUBSTR(HEX(id), 21))) USING ascii) AS id,
+    topic, message_type, message_key, CONVERT('fresh' USING ascii) AS lies,
     IF(not_before > TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(6)), 'scheduled', 'waiting') AS state,
     0 AS attempts, 0 AS crashes, FALSE AS in_doubt, '[]' AS failures, NULL AS receipt, created_at, not_before AS due_at
 FROM outbox_messages
 UNION ALL
 SELECT seq,
-    LOWER(CONCAT_WS('-', SUBSTR(HEX(id), 1, 8), SUBSTR(HEX(id), 9, 4), SUBSTR(HEX(id), 13, 4), SUBSTR(HEX(id), 17, 4),
-        SUBSTR(HEX(id), 21))),
-    topic, message_type, message_key, 'set aside',
+    CONVERT(LOWER(CONCAT_WS('-', SUBSTR(HEX(id), 1, 8), SUBSTR(HEX(id), 9, 4), SUBSTR(HEX(id), 13, 4),
+        SUBSTR(HEX(id), 17, 4), SUBSTR(HEX(id), 21))) USING ascii),
+    topic, message_type, message_key, CONVERT('set aside' USING ascii),
     CASE WHEN state <> 'waiting' THEN state
         WHEN due_at IS NOT NULL AND (attempts > 0 OR crashes > 0 OR in_doubt) THEN 'retrying'
         ELSE 'behind' END,
@@ -187,9 +188,10 @@ SELECT seq,
 FROM outbox_deferred
 UNION ALL
 SELECT seq,
-    LOWER(CONCAT_WS('-', SUBSTR(HEX(id), 1, 8), SUBSTR(HEX(id), 9, 4), SUBSTR(HEX(id), 13, 4), SUBSTR(HEX(id), 17, 4),
-        SUBSTR(HEX(id), 21))),
-    topic, message_type, message_key, 'ended', state, attempts, crashes, in_doubt, failures, receipt, created_at, NULL
+    CONVERT(LOWER(CONCAT_WS('-', SUBSTR(HEX(id), 1, 8), SUBSTR(HEX(id), 9, 4), SUBSTR(HEX(id), 13, 4),
+        SUBSTR(HEX(id), 17, 4), SUBSTR(HEX(id), 21))) USING ascii),
+    topic, message_type, message_key, CONVERT('ended' USING ascii), state,
+    attempts, crashes, in_doubt, failures, receipt, created_at, NULL
 FROM outbox_history;
 
 INSERT IGNORE INTO outbox_schema (version, name) VALUES (1, 'outbox');
