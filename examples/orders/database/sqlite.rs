@@ -9,9 +9,7 @@ use anyhow::{Context, Result, ensure};
 use outbox::{
     EnqueueExt, Enqueued, Inbox, MessageBuilder, MessageId, OutboxStore, SqliteOutbox, async_trait,
 };
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
-};
+use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions, SqliteRow, SqliteSynchronous};
 use sqlx::{Row, Sqlite, SqlitePool};
 use uuid::Uuid;
 
@@ -41,7 +39,6 @@ pub async fn open(url: Option<&str>, data_dir: &Path) -> Result<SqliteDatabase> 
     let options = options
         .create_if_missing(true)
         .foreign_keys(true)
-        .journal_mode(SqliteJournalMode::Wal)
         // An order that was answered must survive a power cut, and its messages with it.
         .synchronous(SqliteSynchronous::Full)
         .busy_timeout(Duration::from_secs(5));
@@ -53,6 +50,7 @@ pub async fn open(url: Option<&str>, data_dir: &Path) -> Result<SqliteDatabase> 
         .with_context(|| format!("cannot open the database {}", file.display()))?;
 
     let outbox = SqliteOutbox::new(pool.clone());
+    // It also switches the file to WAL, for all connections and for good.
     outbox.migrate().await.context("cannot create the tables of the outbox")?;
     let mut tx = outbox.begin().await?;
     sqlx::raw_sql(include_str!("sqlite.sql"))
