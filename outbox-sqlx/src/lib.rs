@@ -42,6 +42,8 @@ mod retention;
 mod set_aside;
 #[cfg(any(feature = "mysql", feature = "postgres", feature = "sqlite"))]
 mod statement;
+#[cfg(any(feature = "mysql", feature = "postgres"))]
+mod unanswered;
 
 #[cfg(feature = "mysql")]
 mod mysql;

@@ -46,6 +46,7 @@ use crate::deadline::{self, within};
 use crate::idle::IdleLimit;
 use crate::retention::Retention;
 use crate::statement::{DEFAULT_PREFIX, check_prefix};
+use crate::unanswered::Unanswered;
 
 use claim::Cursor;
 use connection::OwnConnection;
@@ -87,6 +88,7 @@ struct Inner {
     /// Retention, migrations and the acts of people.
     helper: OwnConnection,
     cursors: Mutex<HashMap<Epoch, Cursor>>,
+    unanswered: Unanswered,
     /// Of our own connections.
     idle: Arc<IdleLimit>,
     wake_up: WakeUp,
@@ -119,6 +121,7 @@ impl MySqlOutbox {
             prefix,
             retention,
             cursors: Mutex::default(),
+            unanswered: Unanswered::default(),
             wake_up: WakeUp::new(),
         };
         Self { inner: Arc::new(inner) }
@@ -179,6 +182,19 @@ impl Inner {
         self.cursors.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The session itself has raised the count of a person's acts, which was `known`.
+    fn raised(&self, epoch: Epoch, known: Option<i64>) {
+        if let Some(cursor) = self.cursors().get_mut(&epoch).filter(|cursor| cursor.changes == known) {
+            cursor.changes = known.map(|changes| changes + 1);
+        }
+    }
+
+    /// Session `epoch` is over.
+    fn forget(&self, epoch: Epoch) {
+        self.cursors().remove(&epoch);
+        self.unanswered.answered(epoch);
+    }
+
     /// Whether what session `epoch` claimed is surely still there. Behind a new connection, the one numbered `writer`,
     /// may be a server that lost commits, in a crash or since it took over from another one; but then the connection
     /// that read them is broken too. If not, the batch is not begun, as if a person had acted.
@@ -222,7 +238,7 @@ impl OutboxStore for MySqlOutbox {
             }
         };
         if let Some(old) = epoch.filter(|old| *old != ownership.epoch) {
-            self.inner.cursors().remove(&old);
+            self.inner.forget(old);
         }
         Ok(ownership)
     }
@@ -245,18 +261,27 @@ impl OutboxStore for MySqlOutbox {
     }
 
     async fn settle(&self, epoch: Epoch, settlement: &Settlement<'_>) -> Result<Fence, StoreError> {
-        let Inner { sql, writer, retention, .. } = &*self.inner;
+        let Inner { sql, writer, retention, unanswered, .. } = &*self.inner;
         let history = retention.keeps_history;
-        let mut tries = Tries::default();
+        let begins = settlement.begin.is_some();
+        let (mut tries, mut late) = (Tries::default(), None);
         loop {
             let mut writer = writer.take(sql).await?;
-            let mut changes = self.inner.cursors().get(&epoch).and_then(|cursor| cursor.changes);
-            if settlement.begin.is_some() && !self.inner.vouches(epoch, writer.number()).await {
-                changes = Some(settle::NEVER);
-            }
-            match settle::settle(&mut writer.connection, sql, history, epoch, changes, settlement).await {
+            let known = self.inner.cursors().get(&epoch).and_then(|cursor| cursor.changes);
+            // What is tried again in here was answered.
+            let late = *late.get_or_insert_with(|| begins && unanswered.sent(epoch));
+            let vouched = !begins || self.inner.vouches(epoch, writer.number()).await;
+            let changes = if vouched { known } else { Some(settle::NEVER) };
+            let connection = &mut writer.connection;
+            match settle::settle(connection, sql, history, epoch, (changes, late), settlement).await {
                 Ok(fence) => {
                     writer.keep();
+                    if begins {
+                        unanswered.answered(epoch);
+                    }
+                    if late && fence == Fence::Held {
+                        self.inner.raised(epoch, known);
+                    }
                     return Ok(fence);
                 }
                 Err(error) => tries.again(writer, "settle", error).await?,
@@ -281,7 +306,7 @@ impl OutboxStore for MySqlOutbox {
             }
         };
         if ended {
-            self.inner.cursors().remove(&epoch);
+            self.inner.forget(epoch);
         }
         Ok(())
     }

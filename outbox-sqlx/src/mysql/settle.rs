@@ -14,17 +14,19 @@ use crate::set_aside::SetAside;
 /// A count of a person's acts that no session has.
 pub(super) const NEVER: i64 = -1;
 
-/// Writes `settlement`. `changes` is the count of a person's acts that the caller's claims are known to follow.
+/// Writes `settlement`. `changes` is the count of a person's acts that the caller's claims are known to follow. Where an
+/// earlier try may come `late`, the count is raised by one.
 pub(super) async fn settle(
     connection: &mut MySqlConnection,
     sql: &Statements,
     history: bool,
     epoch: Epoch,
-    changes: Option<i64>,
+    (changes, late): (Option<i64>, bool),
     settlement: &Settlement<'_>,
 ) -> Result<Fence, sqlx::Error> {
     let slots = slots(settlement);
-    if let Some(places) = fresh_and_delivered(settlement.verdicts)
+    if !late
+        && let Some(places) = fresh_and_delivered(settlement.verdicts)
         && let Some(fence) =
             settle_delivered(connection, sql, history, epoch, changes, settlement, slots, places).await?
     {
@@ -50,6 +52,9 @@ pub(super) async fn settle(
     let changed = changes.is_some_and(|changes| changes != since);
     // An earlier try, whose answer was lost, may have begun what is not begun now.
     let unbegun = settlement.begin.filter(|_| changed).map(|batch| batch.number);
+    if late {
+        sqlx::query(sql.raise_changes.clone()).bind(epoch.0).execute(&mut *tx).await?;
+    }
     let ended: Vec<i64> = settlement.ended.iter().copied().chain(unbegun).map(|number| number.0).collect();
     if !ended.is_empty() {
         sqlx::query(sql.end_batches.clone()).bind(json_list(ended)).bind(epoch.0).execute(&mut *tx).await?;

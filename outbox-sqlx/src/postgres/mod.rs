@@ -42,6 +42,7 @@ use crate::deadline::{self, within};
 use crate::idle::IdleLimit;
 use crate::retention::Retention;
 use crate::statement::check_prefix;
+use crate::unanswered::Unanswered;
 
 use claim::Cursor;
 use connection::{OwnConnection, OwnOptions};
@@ -90,6 +91,7 @@ struct Inner {
     /// Retention, migrations and the acts of people.
     helper: OwnConnection,
     cursors: Mutex<HashMap<Epoch, Cursor>>,
+    unanswered: Unanswered,
     owns_all: Mutex<OwnsAll>,
     /// Of our own connections.
     idle: Arc<IdleLimit>,
@@ -151,6 +153,7 @@ impl PostgresOutbox {
             prefix,
             retention,
             cursors: Mutex::default(),
+            unanswered: Unanswered::default(),
             owns_all: Mutex::default(),
             idle,
             wake_up: WakeUp::new(),
@@ -274,6 +277,19 @@ impl Inner {
         self.cursors.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The session itself has raised the count of a person's acts, which was `known`.
+    fn raised(&self, epoch: Epoch, known: Option<i64>) {
+        if let Some(cursor) = self.cursors().get_mut(&epoch).filter(|cursor| cursor.changes == known) {
+            cursor.changes = known.map(|changes| changes + 1);
+        }
+    }
+
+    /// Session `epoch` is over.
+    fn forget(&self, epoch: Epoch) {
+        self.cursors().remove(&epoch);
+        self.unanswered.answered(epoch);
+    }
+
     /// Whether what session `epoch` claimed is surely still there. Behind a new connection, the one numbered `writer`,
     /// may be a server that lost in a crash what was committed without being durable; but then the connection that
     /// read it is broken too. If not, the batch is not begun, as if a person had acted.
@@ -316,7 +332,7 @@ impl OutboxStore for PostgresOutbox {
             self.inner.ear.open(&self.inner.wake_up, notifier);
         }
         if let Some(old) = epoch.filter(|old| *old != ownership.epoch) {
-            self.inner.cursors().remove(&old);
+            self.inner.forget(old);
         }
         Ok(ownership)
     }
@@ -340,19 +356,28 @@ impl OutboxStore for PostgresOutbox {
     }
 
     async fn settle(&self, epoch: Epoch, settlement: &Settlement<'_>) -> Result<Fence, StoreError> {
-        let Inner { sql, writer, retention, .. } = &*self.inner;
+        let Inner { sql, writer, retention, unanswered, .. } = &*self.inner;
         let mut writer = writer.take(sql).await?;
-        let mut changes = self.inner.cursors().get(&epoch).and_then(|cursor| cursor.changes);
+        let known = self.inner.cursors().get(&epoch).and_then(|cursor| cursor.changes);
         let failed = |error| store_error("settle", error);
-        if settlement.begin.is_some() {
+        let begins = settlement.begin.is_some();
+        let (mut changes, mut late) = (known, false);
+        if begins {
             let number = writer.number(sql).await.map_err(failed)?;
+            late = unanswered.sent(epoch);
             if !self.inner.vouches(epoch, number).await {
                 changes = Some(settle::NEVER);
             }
         }
-        let by = settle::By { epoch, changes, history: retention.keeps_history };
+        let by = settle::By { epoch, changes, late, history: retention.keeps_history };
         let fence = settle::settle(&mut writer, sql, by, settlement).await.map_err(failed)?;
         writer.keep();
+        if begins {
+            unanswered.answered(epoch);
+        }
+        if late && fence == Fence::Held {
+            self.inner.raised(epoch, known);
+        }
         Ok(fence)
     }
 
@@ -367,7 +392,7 @@ impl OutboxStore for PostgresOutbox {
         let ended = session::release(&mut writer, sql, epoch, slots).await.map_err(failed)?;
         writer.keep();
         if ended {
-            self.inner.cursors().remove(&epoch);
+            self.inner.forget(epoch);
         }
         Ok(())
     }

@@ -22,6 +22,8 @@ pub(super) struct By {
     pub(super) epoch: Epoch,
     /// The count of a person's acts that the caller's claims are known to follow.
     pub(super) changes: Option<i64>,
+    /// An earlier try may come late: the count is raised by one.
+    pub(super) late: bool,
     /// Delivered messages join the history.
     pub(super) history: bool,
 }
@@ -41,7 +43,7 @@ pub(super) async fn settle(
         settlement.verdicts.iter().filter(|verdict| delivered_fresh(verdict)).collect();
     // Whether a row was not where it lay.
     let mut moved = false;
-    if fresh.len() == settlement.verdicts.len() {
+    if fresh.len() == settlement.verdicts.len() && !by.late {
         let mut work = own.statements().await?;
         let settled = settle_delivered(&mut work, sql, by, settlement, &fresh).await?;
         work.done().await?;
@@ -65,6 +67,9 @@ pub(super) async fn settle(
             Some(_) => moved = true,
         }
     };
+    if by.late {
+        sql.raise_own.query().bind(by.epoch.0).execute(&mut *tx).await?;
+    }
     let is_left = |place: &Place| !is_fresh(place) || moved;
     delivered(&mut tx, sql, by.history, settled.now, settlement.verdicts, is_left).await?;
     let others = settlement

@@ -45,7 +45,7 @@ statements! {
     fence_expired find first_time forget_sessions give_back history_delivered history_discarded
     hold_back in_flight insert_message insert_messages insert_messages_once known_keys list load_fresh
     load_set_aside lock_leases lock_schema look new_session orphans orphans_gone places_of_ids
-    places_of_states promote raise_changes record_discard record_redrive redrivable redrive_dead
+    places_of_states promote raise_changes raise_own record_discard record_redrive redrivable redrive_dead
     renew_session schema_exists schema_version server set_aside_again set_aside_fresh settle_delivered
     settle_delivered_noted settled_places start_anew standing take_slots tidy_acts tidy_history tidy_idempotency
     tidy_inbox unbegin unblocked_keys wait_behind

@@ -12,8 +12,9 @@ pub(crate) struct Proxy {
 #[derive(Clone, Copy)]
 struct State {
     silent: bool,
-    /// Connections of an earlier generation stay silent for ever.
+    /// Connections of an earlier generation stay silent, until what they hold back comes late.
     generation: u64,
+    late: bool,
 }
 
 impl Proxy {
@@ -27,7 +28,7 @@ impl Proxy {
 
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let state = watch::Sender::new(State { silent: false, generation: 0 });
+        let state = watch::Sender::new(State { silent: false, generation: 0, late: false });
         let watching = state.subscribe();
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
@@ -46,13 +47,19 @@ impl Proxy {
     /// Nothing comes through any more, in either direction, and nothing is closed.
     pub(crate) fn silence(&self) {
         self.state.send_modify(|state| {
-            *state = State { silent: true, generation: state.generation + 1 };
+            *state = State { silent: true, generation: state.generation + 1, late: false };
         });
     }
 
-    /// New connections work again; those from before the silence never do.
+    /// New connections work again; those from before the silence do not.
     pub(crate) fn heal(&self) {
         self.state.send_modify(|state| state.silent = false);
+    }
+
+    /// What the connections from before the silence hold back comes through after all, also of those that are closed.
+    #[allow(dead_code, reason = "not every test that has this module wants it")]
+    pub(crate) fn comes_late(&self) {
+        self.state.send_modify(|state| state.late = true);
     }
 }
 
@@ -65,7 +72,7 @@ async fn carry(
     let mut buffer = vec![0; 64 * 1024];
     while let Ok(read @ 1..) = from.read(&mut buffer).await {
         // Of an earlier generation: until the proxy is gone.
-        let flows = state.wait_for(|state| !state.silent && state.generation == generation);
+        let flows = state.wait_for(|state| !state.silent && (state.generation == generation || state.late));
         if flows.await.is_err() {
             return;
         }

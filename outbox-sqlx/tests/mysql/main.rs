@@ -7,8 +7,11 @@ mod fixture;
 mod plain_sql;
 mod plans;
 mod producers;
+#[path = "../faults/proxy.rs"]
+mod proxy;
 mod reading;
 mod schema;
+mod settling;
 mod silent;
 mod slots;
 mod storm;

@@ -9,9 +9,7 @@ use outbox_sqlx::MySqlOutbox;
 use sqlx::mysql::MySqlPoolOptions;
 
 use crate::fixture::{Database, message};
-
-#[path = "../faults/proxy.rs"]
-mod proxy;
+use crate::proxy;
 
 #[tokio::test]
 #[ignore = "needs TEST_MYSQL_URL; scripts/test starts a server"]

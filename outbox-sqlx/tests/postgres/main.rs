@@ -10,6 +10,8 @@ mod latency;
 mod others;
 mod plain_sql;
 mod plans;
+#[path = "../faults/proxy.rs"]
+mod proxy;
 mod reading;
 mod schema;
 mod settling;

@@ -1,11 +1,18 @@
 //! Settlements that meet what they do not expect: rows that lie elsewhere by now, and an earlier try of their own.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use outbox_core::{Batch, BatchNo, Claimed, Fence, OutboxStore, Place, Settlement, Verdict};
+use outbox_sqlx::PostgresOutbox;
 use sqlx::AssertSqlSafe;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 
 use crate::fixture::{Schema, Session, message};
+use crate::proxy::Proxy;
+
+#[path = "../late/settlement.rs"]
+mod settlement;
 
 fn delivered(claimed: &[Claimed]) -> Vec<(Place, Verdict)> {
     claimed.iter().map(|claimed| (claimed.place, Verdict::Delivered { receipt: None })).collect()
@@ -119,4 +126,33 @@ async fn what_an_earlier_try_began_while_this_one_waited_is_open_no_more_after_a
     earlier.commit().await.unwrap();
     assert_eq!(settles.await.unwrap().unwrap(), Fence::Changed);
     assert_eq!(schema.number("SELECT count(*) FROM outbox_journal").await, 0, "nothing is in flight");
+}
+
+#[tokio::test]
+#[ignore = "needs TEST_POSTGRES_URL; scripts/test starts a server"]
+async fn a_settlement_that_is_carried_out_late_begins_nothing_that_is_over() {
+    for reads_first in [false, true] {
+        let schema = Schema::new().await;
+        let (proxy, url) = Proxy::before(&std::env::var("TEST_POSTGRES_URL").unwrap()).await;
+        let options: PgConnectOptions = url.parse().unwrap();
+        let options = options.options([("search_path", &schema.name)]).application_name(&schema.name);
+        let pool = PgPoolOptions::new().connect_with(options).await.unwrap();
+        schema.send(&[message("a", "1"), message("b", "2")]).await;
+        let connections = async || {
+            let all = "SELECT pid::bigint FROM pg_stat_activity WHERE application_name = $1";
+            let pids = sqlx::query_scalar(all).bind(&schema.name).fetch_all(&schema.pool).await.unwrap();
+            pids.into_iter().collect::<HashSet<i64>>()
+        };
+        let open =
+            async || schema.number("SELECT coalesce(sum(batch_no), 0)::bigint FROM outbox_journal").await;
+        settlement::begins_nothing_that_is_over(
+            &PostgresOutbox::builder(pool).notifications(false).build().unwrap(),
+            &schema.outbox,
+            &proxy,
+            connections,
+            open,
+            reads_first,
+        )
+        .await;
+    }
 }

@@ -9,9 +9,7 @@ use outbox_sqlx::PostgresOutbox;
 use sqlx::postgres::PgPoolOptions;
 
 use crate::fixture::{Schema, message};
-
-#[path = "../faults/proxy.rs"]
-mod proxy;
+use crate::proxy;
 
 #[tokio::test]
 #[ignore = "needs TEST_POSTGRES_URL; scripts/test starts a server"]
