@@ -78,6 +78,11 @@ fn of_number(number: u16, sql_state: &str) -> (StoreErrorKind, &'static str) {
             "the server lets only an administrator create triggers; set log_bin_trust_function_creators, or let one \
              run the migrations",
         ),
+        1665 => (
+            Schema,
+            "the server writes its binary log by statement, which READ COMMITTED does not allow; set its binlog_format \
+             to ROW or MIXED",
+        ),
         1205 | 1213 | 1020 | 3572 => {
             (Unavailable, "another transaction was in the way; roll this one back and try again")
         }
@@ -111,6 +116,7 @@ mod tests {
     fn numbers_say_what_a_program_can_do() {
         let kind = |number| of_number(number, "").0;
         assert_eq!(kind(1146), StoreErrorKind::Schema);
+        assert_eq!(kind(1665), StoreErrorKind::Schema);
         assert_eq!(kind(1213), StoreErrorKind::Unavailable);
         assert_eq!(kind(1053), StoreErrorKind::Unavailable);
         assert_eq!(kind(1153), StoreErrorKind::Invalid);
