@@ -29,6 +29,8 @@ mod acts;
 #[cfg(feature = "mysql")]
 mod admin;
 #[cfg(any(feature = "mysql", feature = "postgres"))]
+mod by;
+#[cfg(any(feature = "mysql", feature = "postgres"))]
 mod deadline;
 #[cfg(any(feature = "mysql", feature = "postgres"))]
 mod idle;

@@ -42,6 +42,7 @@ use sqlx::{MySql, Transaction};
 pub use config::MySqlOutboxBuilder;
 
 use crate::Migration;
+use crate::by::By;
 use crate::deadline::{self, within};
 use crate::idle::IdleLimit;
 use crate::retention::Retention;
@@ -262,7 +263,6 @@ impl OutboxStore for MySqlOutbox {
 
     async fn settle(&self, epoch: Epoch, settlement: &Settlement<'_>) -> Result<Fence, StoreError> {
         let Inner { sql, writer, retention, unanswered, .. } = &*self.inner;
-        let history = retention.keeps_history;
         let begins = settlement.begin.is_some();
         let (mut tries, mut late) = (Tries::default(), None);
         loop {
@@ -271,9 +271,9 @@ impl OutboxStore for MySqlOutbox {
             // What is tried again in here was answered.
             let late = *late.get_or_insert_with(|| begins && unanswered.sent(epoch));
             let vouched = !begins || self.inner.vouches(epoch, writer.number()).await;
-            let changes = if vouched { known } else { Some(settle::NEVER) };
-            let connection = &mut writer.connection;
-            match settle::settle(connection, sql, history, epoch, (changes, late), settlement).await {
+            let changes = if vouched { known } else { Some(By::NEVER) };
+            let by = By { epoch, changes, late, history: retention.keeps_history };
+            match settle::settle(&mut writer.connection, sql, by, settlement).await {
                 Ok(fence) => {
                     writer.keep();
                     if begins {

@@ -9,34 +9,28 @@ use sqlx::{Connection, Either, MySqlConnection, Row};
 use super::script::{Script, Value, json_list, json_pairs};
 use super::statements::Statements;
 use super::{decode, place, set_aside, to_json};
+use crate::by::By;
 use crate::set_aside::SetAside;
 
-/// A count of a person's acts that no session has.
-pub(super) const NEVER: i64 = -1;
-
-/// Writes `settlement`. `changes` is the count of a person's acts that the caller's claims are known to follow. Where an
-/// earlier try may come `late`, the count is raised by one.
+/// Writes `settlement`.
 pub(super) async fn settle(
     connection: &mut MySqlConnection,
     sql: &Statements,
-    history: bool,
-    epoch: Epoch,
-    (changes, late): (Option<i64>, bool),
+    by: By,
     settlement: &Settlement<'_>,
 ) -> Result<Fence, sqlx::Error> {
     let slots = slots(settlement);
-    if !late
+    if !by.late
         && let Some(places) = fresh_and_delivered(settlement.verdicts)
-        && let Some(fence) =
-            settle_delivered(connection, sql, history, epoch, changes, settlement, slots, places).await?
+        && let Some(fence) = settle_delivered(connection, sql, by, settlement, slots, places).await?
     {
         return Ok(fence);
     }
     let mut tx = connection.begin().await?;
     let fence = sqlx::query(sql.fence.clone())
-        .bind(epoch.0)
+        .bind(by.epoch.0)
         .bind(slots)
-        .bind(epoch.0)
+        .bind(by.epoch.0)
         .fetch_optional(&mut *tx)
         .await?;
     let owns_all = |row: &sqlx::mysql::MySqlRow| row.try_get(2).ok() == Some(i64::from(slots.count_ones()));
@@ -47,26 +41,30 @@ pub(super) async fn settle(
     let now: i64 = fence.try_get(0)?;
     let since: i64 = fence.try_get(1)?;
     let verdicts = still_there(&mut tx, sql, settlement.verdicts).await?;
-    delivered(&mut tx, sql, history, now, &verdicts).await?;
+    delivered(&mut tx, sql, by.history, now, &verdicts).await?;
     let others: Vec<SetAside<'_>> = verdicts.iter().copied().filter_map(SetAside::by).collect();
-    let changed = changes.is_some_and(|changes| changes != since);
+    let changed = by.changes.is_some_and(|changes| changes != since);
     // An earlier try, whose answer was lost, may have begun what is not begun now.
     let unbegun = settlement.begin.filter(|_| changed).map(|batch| batch.number);
-    if late {
-        sqlx::query(sql.raise_changes.clone()).bind(epoch.0).execute(&mut *tx).await?;
+    if by.late {
+        sqlx::query(sql.raise_changes.clone()).bind(by.epoch.0).execute(&mut *tx).await?;
     }
     let ended: Vec<i64> = settlement.ended.iter().copied().chain(unbegun).map(|number| number.0).collect();
     if !ended.is_empty() {
-        sqlx::query(sql.end_batches.clone()).bind(json_list(ended)).bind(epoch.0).execute(&mut *tx).await?;
+        sqlx::query(sql.end_batches.clone())
+            .bind(json_list(ended))
+            .bind(by.epoch.0)
+            .execute(&mut *tx)
+            .await?;
     }
     if !others.is_empty() {
         set_aside::set_aside(&mut tx, sql, now, &others).await?;
         let places: HashSet<i64> = others.iter().map(|message| message.seq).collect();
-        settled(&mut tx, sql, epoch, &places).await?;
+        settled(&mut tx, sql, by.epoch, &places).await?;
     }
     if let Some(batch) = settlement.begin.filter(|_| !changed) {
         sqlx::query(sql.begin_batch.clone())
-            .bind(epoch.0)
+            .bind(by.epoch.0)
             .bind(batch.number.0)
             .bind(batch.alone)
             .bind(json_list(places(batch)))
@@ -90,13 +88,10 @@ fn fresh_and_delivered(verdicts: &[(Place, Verdict)]) -> Option<Vec<(i64, i64)>>
 
 /// [`settle`] in one flight, for the case that is nearly every one. `None` when something was not as expected, as after
 /// an act of a person: what was written is right then, and the long way writes it again with the rest.
-#[allow(clippy::too_many_arguments)]
 async fn settle_delivered(
     connection: &mut MySqlConnection,
     sql: &Statements,
-    history: bool,
-    epoch: Epoch,
-    changes: Option<i64>,
+    by: By,
     settlement: &Settlement<'_>,
     slots: i64,
     delivered: Vec<(i64, i64)>,
@@ -105,10 +100,10 @@ async fn settle_delivered(
     const DELETE: usize = 4;
     let next = settlement.begin;
     let count = delivered.len() as u64;
-    let receipts = if history { receipts(settlement.verdicts.iter())? } else { "[]".to_owned() };
+    let receipts = if by.history { receipts(settlement.verdicts.iter())? } else { "[]".to_owned() };
     let script = Script::new(&sql.settle_delivered)
-        .number("changes", changes)
-        .number("epoch", Some(epoch.0))
+        .number("changes", by.changes)
+        .number("epoch", Some(by.epoch.0))
         .number("slots", Some(slots))
         .value("receipts", Value::Text(Some(&receipts)))
         .pairs("places", delivered)

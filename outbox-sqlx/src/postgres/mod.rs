@@ -38,6 +38,7 @@ use sqlx::{Postgres, Transaction};
 pub use config::PostgresOutboxBuilder;
 
 use crate::Migration;
+use crate::by::By;
 use crate::deadline::{self, within};
 use crate::idle::IdleLimit;
 use crate::retention::Retention;
@@ -366,10 +367,10 @@ impl OutboxStore for PostgresOutbox {
             let number = writer.number(sql).await.map_err(failed)?;
             late = unanswered.sent(epoch);
             if !self.inner.vouches(epoch, number).await {
-                changes = Some(settle::NEVER);
+                changes = Some(By::NEVER);
             }
         }
-        let by = settle::By { epoch, changes, late, history: retention.keeps_history };
+        let by = By { epoch, changes, late, history: retention.keeps_history };
         let fence = settle::settle(&mut writer, sql, by, settlement).await.map_err(failed)?;
         writer.keep();
         if begins {

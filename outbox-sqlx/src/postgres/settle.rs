@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use outbox_core::{Batch, Epoch, FailureNote, Fence, OnDead, Place, Settlement, Verdict};
+use outbox_core::{Batch, FailureNote, Fence, OnDead, Place, Settlement, Verdict};
 use sqlx::{PgConnection, Row};
 
 use super::claim::SET_ASIDE;
@@ -12,21 +12,7 @@ use super::set_aside::{self, SetAside};
 use super::statements::Statements;
 use super::tid::Tid;
 use super::{decode, without_nul};
-
-/// A count of a person's acts that no session has.
-pub(super) const NEVER: i64 = -1;
-
-/// Whose settlement it is and what it goes by.
-#[derive(Clone, Copy)]
-pub(super) struct By {
-    pub(super) epoch: Epoch,
-    /// The count of a person's acts that the caller's claims are known to follow.
-    pub(super) changes: Option<i64>,
-    /// An earlier try may come late: the count is raised by one.
-    pub(super) late: bool,
-    /// Delivered messages join the history.
-    pub(super) history: bool,
-}
+use crate::by::By;
 
 /// Writes `settlement`: in one statement, where all of it are fresh messages that were delivered, as in nearly every
 /// one. Where others were set aside meanwhile, it takes one statement more.

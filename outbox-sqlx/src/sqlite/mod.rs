@@ -50,7 +50,8 @@ use statements::Statements;
 /// The pool is the application's own. For itself the outbox opens up to two more connections to the same file: in
 /// WAL mode with `synchronous = FULL` and a busy timeout of 5 s, so a dispatcher never waits for the pool, and
 /// nothing is delivered before it is as durable as SQLite makes it. WAL is a property of the file: set no
-/// journal mode on the pool, [`migrate`](Self::migrate) switches the file for all. In-memory databases are refused, since no second connection sees them.
+/// journal mode on the pool, [`migrate`](Self::migrate) switches the file for all. In-memory databases are refused,
+/// since no second connection sees them.
 ///
 /// SQLite has one writer at a time. Begin transactions that write with [`begin`](Self::begin) (`BEGIN IMMEDIATE`):
 /// one that begins with a read and writes later can fail with "database is locked" when another wrote in between.
