@@ -108,7 +108,7 @@ impl Producer {
     pub(crate) fn abandon(&self) {
         self.orders.abandoned.store(true, Ordering::Release);
         self.orders.retired.store(true, Ordering::Release);
-        self.client.purge(PurgeConfig::default().queue().inflight().non_blocking());
+        self.empty();
     }
 
     /// Takes back what waits and gives up what is on its way, but goes on.
