@@ -33,7 +33,10 @@ async fn a_dispatcher_whose_clock_is_an_hour_off_changes_nothing(database: Datab
     }
     // One of each dies, and the others take over.
     crew.swap_remove(0).kill();
-    crew.pop().unwrap().kill();
+    let faked = crew.pop().unwrap();
+    let id = faked.id();
+    faked.kill();
+    clear_after(id);
     shared(&run, &crew, database).await;
     load.stop().await;
     run.settle(crew, 2).await.spent_no_attempt();
@@ -42,16 +45,36 @@ async fn a_dispatcher_whose_clock_is_an_hour_off_changes_nothing(database: Datab
 /// The variables that put a process's wall clock off by so many seconds. Its monotonic clock is left alone: it never
 /// tells the time, and sleeping threads are woken by the true one.
 fn faketime(offset: &str) -> Vec<(String, String)> {
-    let found = Command::new("faketime").args(["-f", "+0", "printenv", "LD_PRELOAD"]).output();
-    let found = found.expect("libfaketime is installed, with its command faketime; see scripts/faults");
-    let library = String::from_utf8(found.stdout).unwrap().trim().to_owned();
-    assert!(!library.is_empty(), "faketime names its library");
     let variable = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     vec![
-        variable("LD_PRELOAD", &library),
+        variable("LD_PRELOAD", &library()),
         variable("FAKETIME", offset),
         variable("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
     ]
+}
+
+/// The library that does it, as the command faketime names it. The command makes files that are called by its process's
+/// number and fails where another with that number was killed and left its own, so it is asked again.
+fn library() -> String {
+    let asked = || Command::new("faketime").args(["-f", "+0", "printenv", "LD_PRELOAD"]).output();
+    let mut said = String::new();
+    for _ in 0..10 {
+        let found = asked().expect("libfaketime is installed, with its command faketime; see scripts/faults");
+        let library = String::from_utf8_lossy(&found.stdout).trim().to_owned();
+        if !library.is_empty() {
+            return library;
+        }
+        said = String::from_utf8_lossy(&found.stderr).into_owned();
+    }
+    panic!("faketime should name its library, and said: {said}");
+}
+
+/// Removes what the library leaves of a process that was killed: its POSIX semaphore and shared memory.
+fn clear_after(id: u32) {
+    for name in [format!("sem.faketime_sem_{id}"), format!("faketime_shm_{id}")] {
+        // It makes none where another's, left behind, had that name.
+        let _ = std::fs::remove_file(std::path::Path::new("/dev/shm").join(name));
+    }
 }
 
 on!(a_dispatcher_whose_clock_is_an_hour_off_changes_nothing: mariadb, postgres);

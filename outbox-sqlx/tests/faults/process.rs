@@ -31,6 +31,10 @@ impl Process {
         Self { name: role.name.clone(), child }
     }
 
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// SIGKILL, and waits for its end.
     pub(crate) fn kill(mut self) {
         self.end();
