@@ -1,5 +1,6 @@
 //! [`Server`]: a database server of a test's own, which it may stop and start.
 
+use std::hash::{BuildHasher, RandomState};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -139,6 +140,8 @@ fn user(database: Database) -> Option<&'static str> {
     geteuid().is_root().then_some(if database == Database::MariaDb { "mysql" } else { "postgres" })
 }
 
+/// One below those that the system hands out itself, so that nobody gets it while the server is down.
 fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    let mut any = std::iter::repeat_with(|| 20_000 + (RandomState::new().hash_one(()) % 12_000) as u16);
+    any.find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()).unwrap()
 }

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use crate::support::{Broker, Listener, free_ports};
+use crate::support::{Broker, Listener, folder, free_ports};
 
 /// What the tests' logins go by; a test that finds one of them on the wire has found a leak.
 pub(crate) const USER: &str = "alice";
@@ -66,7 +66,7 @@ pub(crate) struct Certificates {
 
 impl Certificates {
     fn make() -> Self {
-        let certificates = Self { folder: tempfile::tempdir().expect("a folder") };
+        let certificates = Self { folder: folder() };
         certificates.sign("authority", "CN=authority", &["-addext", "basicConstraints=critical,CA:TRUE"]);
         certificates.sign("stranger", "CN=stranger", &["-addext", "basicConstraints=critical,CA:TRUE"]);
         for (name, host) in [("broker", "localhost"), ("elsewhere", "elsewhere.example")] {

@@ -1,5 +1,6 @@
 //! [`Broker`]: an Apache Kafka broker of a test's own, to be paused and killed.
 
+use std::hash::{BuildHasher, RandomState};
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
@@ -51,10 +52,17 @@ pub(crate) fn java(class: &str, arguments: &[&str], input: &str) -> String {
     String::from_utf8(output.stdout).expect("UTF-8")
 }
 
-/// Ports that nobody listens on; found at once, so that they differ.
+/// A folder that `cargo clean` removes too: what tests share is never dropped.
+pub(crate) fn folder() -> TempDir {
+    TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder")
+}
+
+/// Ports that nobody listens on; found at once, so that they differ. They lie below those that the system hands out
+/// itself, so that nobody gets one while the broker is down.
 pub(crate) fn free_ports<const N: usize>() -> [u16; N] {
-    let ports = [(); N].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
-    ports.map(|port| port.local_addr().expect("an address").port())
+    let mut any = std::iter::repeat_with(|| 20_000 + (RandomState::new().hash_one(()) % 12_000) as u16);
+    let ports = [(); N].map(|()| any.find_map(|port| TcpListener::bind(("127.0.0.1", port)).ok()));
+    ports.map(|port| port.expect("a free port").local_addr().expect("an address").port())
 }
 
 /// A port of a broker beside the one that its test asks about topics.
@@ -75,7 +83,7 @@ impl Broker {
     /// A broker with further listeners, the properties that these need, and arguments for the tool that formats its
     /// folder.
     pub(crate) fn start_with(further: &[Listener], needed: &str, format: &[&str]) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
+        let folder = folder();
         let [client, controller] = free_ports();
         let (mut listeners, mut advertised, mut protocols) = (String::new(), String::new(), String::new());
         for Listener { name, protocol, port, named } in further {

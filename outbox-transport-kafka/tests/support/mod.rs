@@ -7,7 +7,7 @@ mod python;
 mod reader;
 mod story;
 
-pub(crate) use broker::{Broker, Listener, free_ports, java};
+pub(crate) use broker::{Broker, Listener, folder, free_ports, java};
 use outbox_core::{Delivery, DeliveryReport, Message, MessageId, Outcome, Transport};
 pub(crate) use python::read_by_python;
 pub(crate) use reader::{Arrived, Reader};
