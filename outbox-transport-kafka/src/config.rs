@@ -105,7 +105,9 @@ impl KafkaTransportBuilder {
     /// then is taken back: it goes out again, or is in doubt if it was on its way.
     ///
     /// Keep it well below the dispatcher's [`lease`](outbox_core::Settings::lease), at half of it or less: then a
-    /// process that was stopped and wakes finds its records too old to be sent.
+    /// process that was stopped and wakes finds its records too old to be sent. Keep it well above ten round trips to the
+    /// brokers, too: to find them takes about seven, and a first record that leaves when its time is nearly over is in
+    /// doubt.
     pub fn delivery_timeout(mut self, timeout: Duration) -> Self {
         self.delivery_timeout = timeout;
         self

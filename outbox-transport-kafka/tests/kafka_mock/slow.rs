@@ -8,11 +8,13 @@ use crate::cluster::Cluster;
 use crate::support::{Kind, deliver, error, kind, message};
 
 /// The connection, the cluster, the topic and its leader are asked for one after another, and each batch comes too early.
+/// At 1.2 s a round trip they are found in the middle of the third batch's time. With a round trip of which the batch's
+/// end is a multiple, they are found when that time is over, again and again, and each such batch is in doubt.
 #[tokio::test(flavor = "multi_thread")]
 async fn brokers_that_are_slow_to_greet_are_found_although_no_batch_waits_so_long() {
     let cluster = Cluster::start(1);
     cluster.topic("t", 1);
-    cluster.act(|mock| mock.broker_round_trip_time(1, Duration::from_secs(1))).expect("slow");
+    cluster.act(|mock| mock.broker_round_trip_time(1, Duration::from_millis(1_200))).expect("slow");
     let transport = cluster.transport().build().expect("a transport");
     let messages = [message("t", Some("a"))];
     let mut too_early = 0;
@@ -20,8 +22,9 @@ async fn brokers_that_are_slow_to_greet_are_found_although_no_batch_waits_so_lon
         let outcomes = deliver(&transport, &messages).await;
         match kind(&outcomes[0]) {
             Kind::Delivered => break,
-            Kind::Unavailable => too_early += 1,
-            _ => panic!("nothing was sent: {outcomes:?}"),
+            // In doubt where a busy machine found them so late; then the search begins anew.
+            Kind::Unavailable | Kind::Ambiguous => too_early += 1,
+            _ => panic!("nothing is wrong with the message: {outcomes:?}"),
         }
         assert!(too_early < 10, "they are never found: {outcomes:?}, {:?}", transport.health());
     }
