@@ -17,14 +17,18 @@ async fn brokers_that_are_slow_to_greet_are_found_although_no_batch_waits_so_lon
     cluster.act(|mock| mock.broker_round_trip_time(1, Duration::from_millis(1_200))).expect("slow");
     let transport = cluster.transport().build().expect("a transport");
     let messages = [message("t", Some("a"))];
-    let mut too_early = 0;
+    let (mut too_early, mut doubted) = (0, false);
     loop {
         let outcomes = deliver(&transport, &messages).await;
         match kind(&outcomes[0]) {
             Kind::Delivered => break,
-            // In doubt where a busy machine found them so late; then the search begins anew.
-            Kind::Unavailable | Kind::Ambiguous => too_early += 1,
-            _ => panic!("nothing is wrong with the message: {outcomes:?}"),
+            Kind::Unavailable => too_early += 1,
+            // A busy machine may find them so late that the record has left, by the client's own word. Not again and again.
+            Kind::Ambiguous if !doubted && error(&outcomes[0]).contains("Purged in flight") => {
+                doubted = true;
+                too_early += 1;
+            }
+            _ => panic!("nothing was sent: {outcomes:?}"),
         }
         assert!(too_early < 10, "they are never found: {outcomes:?}, {:?}", transport.health());
     }
